@@ -1,0 +1,89 @@
+//! Which brokers there are: one row each, known even where the backend is not compiled in.
+
+use std::sync::Arc;
+
+use super::{Broker, Capabilities, Error, Kind, Result, Surroundings};
+
+/// A broker's URL, taken apart: `scheme:rest`. Secrets never pass through here; a backend is handed them by its options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// `local`, `kafka`, ...
+    pub scheme: String,
+    /// All behind the colon: a path, or `//host:port/...?query`.
+    pub rest: String,
+}
+
+/// One row of the registry.
+pub struct Backend {
+    /// What people call it, and what refusals list: `local`, `kafka`.
+    pub name: &'static str,
+    /// The schemes of its URLs; `name` itself is the first.
+    pub schemes: &'static [&'static str],
+    /// What its topics can do. Pure.
+    pub capabilities: fn(&str) -> Capabilities,
+    /// Its option keys for `-X`, each with a line of help.
+    pub options: &'static [(&'static str, &'static str)],
+    /// Makes it, without I/O; `None` where it is not compiled in.
+    pub open: Option<fn(&Location, Surroundings) -> Result<Arc<dyn Broker>>>,
+    /// The client library and its version, for `--version`.
+    pub client: fn() -> String,
+}
+
+/// Every broker evcat knows.
+pub const BACKENDS: &[Backend] = &[Backend {
+    name: "local",
+    schemes: &["local"],
+    #[cfg(feature = "local")]
+    capabilities: super::local::capabilities,
+    #[cfg(not(feature = "local"))]
+    capabilities: |_| Capabilities::default(),
+    #[cfg(feature = "local")]
+    options: super::local::OPTIONS,
+    #[cfg(not(feature = "local"))]
+    options: &[],
+    #[cfg(feature = "local")]
+    open: Some(super::local::open),
+    #[cfg(not(feature = "local"))]
+    open: None,
+    #[cfg(feature = "local")]
+    client: super::local::client,
+    #[cfg(not(feature = "local"))]
+    client: || "not compiled in".into(),
+}];
+
+/// The row of a scheme.
+pub fn backend_of(scheme: &str) -> Option<&'static Backend> {
+    BACKENDS.iter().find(|backend| backend.schemes.contains(&scheme))
+}
+
+/// Makes a broker from its URL. Behaviour: no I/O; an unknown scheme, a backend that is not compiled in and an unknown
+/// option key are refused.
+pub fn open(location: &Location, surroundings: Surroundings) -> Result<Arc<dyn Broker>> {
+    let refuse = |message: String| Error::new(Kind::Unsupported, "open", "", message);
+    let Some(backend) = backend_of(&location.scheme) else {
+        let known: Vec<_> = BACKENDS.iter().map(|b| b.name).collect();
+        return Err(refuse(format!("no broker has URLs that begin with '{}:'", location.scheme))
+            .with_hint(format!("these are known: {}", known.join(", "))));
+    };
+    let Some(make) = backend.open else {
+        return Err(refuse(format!("{} is not compiled into this evcat", backend.name))
+            .with_hint(format!("cargo install evcat --features {}", backend.name)));
+    };
+    if let Some((key, _)) =
+        surroundings.options.iter().find(|(key, _)| !backend.options.iter().any(|(k, _)| k == key))
+    {
+        let known: Vec<_> = backend.options.iter().map(|(key, _)| *key).collect();
+        let error = refuse(format!("-X {key}: {} has no such option", backend.name));
+        return Err(match nearest(key, &known) {
+            Some(near) => error.with_hint(format!("did you mean '{near}'? all of them: evcat -X help")),
+            None => error.with_hint("all of them: evcat -X help"),
+        });
+    }
+    make(location, surroundings)
+}
+
+/// The nearest of the names, if one is near enough to be meant.
+pub fn nearest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
+    let best = names.iter().map(|other| (strsim::damerau_levenshtein(name, other), *other)).min()?;
+    (best.0 <= (name.chars().count() / 3).max(1)).then_some(best.1)
+}

@@ -1,0 +1,115 @@
+//! Working: deliveries to a member of a group, and how each is settled.
+
+use async_trait::async_trait;
+use std::time::Duration;
+
+use super::{Receipt, Result, Stop};
+use crate::event::{Event, Name, Position};
+
+/// A member at work. `&self` throughout: one `receive` waits while others settle and extend.
+#[async_trait]
+pub trait Subscription: Send + Sync {
+    /// Behaviour: cancel safe; waits until there is something to say. Unsettled deliveries never exceed `in_flight`; at
+    /// the bound it still waits, because a revocation is said here. Requires: one caller.
+    async fn receive(&self) -> Result<Received>;
+
+    /// One answer per item, in order; a receipt for a [`Settlement::Move`]. Requires: each token once.
+    ///
+    /// Behaviour: `Ok` survives the death of this process. An item that somebody else has by now is [`Kind::Lost`](super::Kind::Lost)
+    /// and changes nothing.
+    async fn settle(&self, items: Vec<(Token, Settlement)>) -> Result<Vec<Result<Option<Receipt>>>>;
+
+    /// Still at it: called with every unsettled token each third of `lease`, whether or not `receive` is awaited. What
+    /// turns out to be lost is said by `receive` and `settle`, nowhere else.
+    async fn extend(&self, tokens: &[Token]) -> Result<()>;
+
+    /// Gives back at once what is unsettled or released, and leaves the group.
+    async fn close(self: Box<Self>) -> Result<()>;
+}
+
+/// Minted by the subscription, never reused: its key to receipt handle, delivery tag and channel, offset and generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Token(pub u64);
+
+/// An event handed to a member.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The event, at its original position.
+    pub event: Event,
+    /// What it is settled by.
+    pub token: Token,
+    /// 1 for the first. `None`: the broker does not count (Kafka, classic queues); the flow does, in memory.
+    pub attempt: Option<u32>,
+}
+
+/// What [`Subscription::receive`] says.
+#[derive(Debug)]
+pub enum Received {
+    /// At least one, in order per key.
+    Deliveries(Vec<Delivery>),
+    /// Still ours, for `grace`: drop what has not started, finish or kill the rest, settle every one. The backend lets
+    /// go when all are settled, so that the next owner of a key does not begin while we are at it. Kafka rebalance.
+    Revoking(Vec<Token>),
+    /// No longer ours: kill the work, settle nothing. Lease over; AMQP channel closed (every tag of it is void).
+    Lost(Vec<Token>),
+    /// Everything before the stop has been delivered once.
+    End,
+}
+
+/// How a delivery ends.
+#[derive(Clone, Debug)]
+pub enum Settlement {
+    /// Done.
+    Ack,
+    /// Not before this. Requires `retry_delay` at least as long, and with it every later delivery of its key that was
+    /// handed out (else two members hold the key). Where order counts, or the broker has no delay, the flow waits
+    /// instead: it must hold back the key's later events anyway.
+    Retry(Duration),
+    /// As if never delivered, and not delivered to this subscription again. Requires the same of its key as `Retry`.
+    Release,
+    /// Store this event on the same broker and ack, as one step: dead-lettering, putting back, parking. Atomic where
+    /// `atomic_move` says so, else confirm, then ack: a crash between them makes a duplicate, never a loss. The error's
+    /// `operation` says which half failed: only `send` may be tried again.
+    Move {
+        /// The event as it is to be stored; its topic says where.
+        event: Box<Event>,
+        /// For that group of the topic alone. Requires `address_group`.
+        only: Option<Name>,
+    },
+}
+
+/// What to work on.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A group over topics.
+    Group {
+        /// Exact names.
+        topics: Vec<Name>,
+        /// The group.
+        group: Name,
+    },
+    /// An existing queue or subscription as it is: `queue:x`, `subscription:x`.
+    Queue(Name),
+    /// Dead letters less those that are settled already. On queues the same as `Queue`.
+    DeadLetters {
+        /// The dead-letter topic.
+        dlq: Name,
+        /// The plan's positions on local and Kafka, `None` on queues.
+        chosen: Option<Vec<Position>>,
+    },
+}
+
+/// How to work.
+#[derive(Clone, Debug)]
+pub struct SubscribeOptions {
+    /// Where to end.
+    pub stop: Stop,
+    /// Prefetch: the most deliveries unsettled at a time.
+    pub in_flight: usize,
+    /// For how long a delivery is ours without [`Subscription::extend`].
+    pub lease: Duration,
+    /// For how long it stays ours after [`Received::Revoking`].
+    pub grace: Duration,
+    /// Whether events of one key go to one member at a time (`--ordering none` gives that up).
+    pub ordered: bool,
+}

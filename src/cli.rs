@@ -1,0 +1,126 @@
+//! The root command, the global options, and the groups of arguments that several commands share. No logic.
+//!
+//! The doc comments are the help text; what they do not say is said nowhere else.
+#![allow(missing_docs)]
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::commands;
+
+/// Publish, subscribe, tail, replay and repair events on any broker.
+#[derive(Debug, Parser)]
+#[command(name = "evcat", version, disable_version_flag = true, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Publish(commands::publish::PublishArgs),
+    Subscribe(commands::subscribe::SubscribeArgs),
+    Tail(commands::tail::TailArgs),
+    Replay(commands::replay::ReplayArgs),
+    Dlq(commands::dlq::DlqArgs),
+    Topics(commands::topics::TopicsArgs),
+    Groups(commands::groups::GroupsArgs),
+    Profiles(commands::profiles::ProfilesArgs),
+    Completions(commands::completions::CompletionsArgs),
+    Help(commands::help::HelpArgs),
+}
+
+/// When to use colour or progress.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// On a terminal.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct GlobalArgs {
+    /// The broker: a URL or the name of a profile [env: EVCAT_BROKER; else the profile in use; else local:]
+    #[arg(short, long, global = true, value_name = "URL|PROFILE")]
+    pub broker: Option<String>,
+    /// Hand an option to the broker's client; repeatable; `-X help` lists them
+    #[arg(short = 'X', long = "option", global = true, value_name = "KEY=VALUE")]
+    pub options: Vec<String>,
+    /// The longest time without the broker, at the start or midway; 0 waits for ever
+    #[arg(long, global = true, value_name = "DUR", default_value = "30s")]
+    pub timeout: String,
+    /// Say nothing but warnings and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say more: causes of errors, raw headers
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Colour, decided for stdout and stderr by themselves; NO_COLOR is honoured
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", value_enum)]
+    pub color: When,
+    /// Progress bars on stderr
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", value_enum)]
+    pub progress: When,
+    /// Print the version, in one line with -V; --version also lists the brokers compiled in
+    #[arg(short = 'V', long = "version")]
+    pub version: bool,
+}
+
+/// Which events: `tail`, `subscribe`, `replay`, `dlq`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Filters")]
+pub struct FilterArgs {
+    /// Only events for which this jq expression is true, over the canonical event: '.payload.amount > 100'
+    #[arg(long = "where", value_name = "JQ")]
+    pub r#where: Vec<String>,
+    /// Only events whose payload matches
+    #[arg(long, value_name = "REGEX")]
+    pub grep: Vec<String>,
+    /// Only events with such a key
+    #[arg(long, value_name = "GLOB")]
+    pub key: Vec<String>,
+    /// Only events with this header, or with such a value in it
+    #[arg(long, value_name = "NAME[=GLOB]")]
+    pub header: Vec<String>,
+    /// Only events of such a CloudEvents type
+    #[arg(long = "type", value_name = "GLOB")]
+    pub r#type: Vec<String>,
+    /// Print the results of this jq expression instead of the event
+    #[arg(long, value_name = "JQ")]
+    pub select: Option<String>,
+}
+
+/// How events are printed: `tail`, `subscribe`, `replay`, `dlq`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// How to print [default: human on a terminal, raw on a pipe]
+    #[arg(short, long, value_name = "FORMAT", value_enum)]
+    pub output: Option<OutputFormat>,
+    /// Print by a template: %t topic %p partition %o offset %k key %s payload %h headers %T timestamp %d{STRFTIME}
+    /// %H{name} one header %i id %y type %K %S %R lengths; \n \t \xNN
+    #[arg(short = 'F', long, value_name = "TEMPLATE", conflicts_with = "output")]
+    pub format: Option<String>,
+    /// Indent JSON and show headers
+    #[arg(long)]
+    pub pretty: bool,
+}
+
+/// The formats of `-o`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For people
+    Human,
+    /// One canonical JSON object per line
+    Json,
+    /// The payload and a newline
+    Raw,
+    /// A big-endian 32-bit length and the payload, -1 for a tombstone
+    Frames,
+}

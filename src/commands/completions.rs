@@ -1,0 +1,15 @@
+//! `evcat completions`.
+
+use clap::Args;
+
+use crate::outcome::{Failure, Outcome};
+use crate::session::Session;
+
+/// Completions.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {}
+
+/// Runs it.
+pub async fn run(_args: CompletionsArgs, _session: &Session) -> anyhow::Result<Outcome> {
+    Err(Failure::usage("not built yet").into())
+}

@@ -1,0 +1,15 @@
+//! `evcat profiles`.
+
+use clap::Args;
+
+use crate::outcome::{Failure, Outcome};
+use crate::session::Session;
+
+/// Profiles.
+#[derive(Debug, Args)]
+pub struct ProfilesArgs {}
+
+/// Runs it.
+pub async fn run(_args: ProfilesArgs, _session: &Session) -> anyhow::Result<Outcome> {
+    Err(Failure::usage("not built yet").into())
+}

@@ -1,0 +1,58 @@
+//! Where an event lies in its topic.
+
+use super::Name;
+
+/// Where an event lies; ordered only within one partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Position {
+    /// Nobody knows, or it was not stored yet.
+    #[default]
+    Unknown,
+    /// On the way in: the partition that was asked for.
+    Partition(i32),
+    /// Local, JetStream, RabbitMQ streams: counted through the whole topic.
+    Offset(i64),
+    /// Kafka: counted from 0 within the partition.
+    At {
+        /// Which partition.
+        partition: i32,
+        /// The offset within it.
+        offset: i64,
+    },
+    /// Redis `ms-seq`.
+    Pair(u64, u64),
+    /// SQS, Pub/Sub: a name, not a place; nothing can seek to it.
+    Id(Name),
+}
+
+impl Position {
+    /// The partition, where there is one.
+    pub fn partition(&self) -> Option<i32> {
+        match self {
+            Position::Partition(partition) | Position::At { partition, .. } => Some(*partition),
+            _ => None,
+        }
+    }
+
+    /// The offset within the topic or partition, where there is one.
+    pub fn offset(&self) -> Option<i64> {
+        match self {
+            Position::Offset(offset) | Position::At { offset, .. } => Some(*offset),
+            _ => None,
+        }
+    }
+}
+
+/// As people type it: `123`, `3:123`, `1526919030474-55`, an id as it is.
+impl std::fmt::Display for Position {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Position::Unknown => f.write_str("-"),
+            Position::Partition(partition) => write!(f, "{partition}:?"),
+            Position::Offset(offset) => write!(f, "{offset}"),
+            Position::At { partition, offset } => write!(f, "{partition}:{offset}"),
+            Position::Pair(ms, seq) => write!(f, "{ms}-{seq}"),
+            Position::Id(id) => f.write_str(id),
+        }
+    }
+}

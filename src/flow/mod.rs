@@ -1,0 +1,1 @@
+//! What happens between a broker and a person: filters, pace, lanes, handlers, checkpoints.

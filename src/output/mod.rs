@@ -1,0 +1,9 @@
+//! Events, tables and talk for people and programs: the only room that prints.
+
+pub mod stdout;
+pub mod style;
+pub mod ui;
+
+pub use stdout::Stdout;
+pub use style::Style;
+pub use ui::Ui;

@@ -1,0 +1,111 @@
+//! Stdout, written by a thread of its own.
+//!
+//! A reader who stopped reading blocks a write for ever. On the runtime that would make Ctrl-C dead and let leases run
+//! out; here it fills a bounded queue and `write` waits, beside signals and timers.
+
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::{mpsc, oneshot};
+
+/// Bytes per write(2): large enough that a pipe's reader is the limit, small enough to recycle.
+pub const CHUNK: usize = 256 << 10;
+
+enum Job {
+    Write(Vec<u8>),
+    Flush(oneshot::Sender<()>),
+}
+
+/// The other side of stdout went away, or the disk under it is full.
+#[derive(Clone, Debug)]
+pub struct Closed(Arc<std::io::Error>);
+
+impl Closed {
+    /// The reader left (`| head -1`): not a failure, once what was written is settled.
+    pub fn reader_left(&self) -> bool {
+        self.0.kind() == std::io::ErrorKind::BrokenPipe
+    }
+}
+
+impl std::fmt::Display for Closed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "stdout: {}", self.0)
+    }
+}
+
+impl std::error::Error for Closed {}
+
+/// The queue to the thread that writes.
+pub struct Stdout {
+    jobs: mpsc::Sender<Job>,
+    spare: mpsc::Receiver<Vec<u8>>,
+    failed: Arc<OnceLock<Closed>>,
+}
+
+impl Stdout {
+    /// Starts the thread. It writes to the file itself: the line buffer of `std` would cost a write(2) per line.
+    pub fn open() -> std::io::Result<Stdout> {
+        Stdout::to(std::fs::File::from(std::io::stdout().as_fd().try_clone_to_owned()?))
+    }
+
+    /// The same to any writer: tests.
+    pub fn to(mut out: impl Write + Send + 'static) -> std::io::Result<Stdout> {
+        let (jobs, mut queue) = mpsc::channel::<Job>(8);
+        let (give_back, spare) = mpsc::channel(8);
+        let failed: Arc<OnceLock<Closed>> = Arc::default();
+        let seen = failed.clone();
+        std::thread::Builder::new().name("stdout".into()).spawn(move || {
+            while let Some(job) = queue.blocking_recv() {
+                match job {
+                    Job::Write(mut bytes) => {
+                        if let Err(error) = out.write_all(&bytes).and_then(|()| out.flush()) {
+                            let _ = seen.set(Closed(Arc::new(error)));
+                            return; // dropping the queue is how writers notice
+                        }
+                        bytes.clear();
+                        let _ = give_back.try_send(bytes);
+                    }
+                    Job::Flush(done) => {
+                        let _ = done.send(());
+                    }
+                }
+            }
+        })?;
+        Ok(Stdout { jobs, spare, failed })
+    }
+
+    /// An empty buffer, used before if one is at hand.
+    pub fn buffer(&mut self) -> Vec<u8> {
+        self.spare.try_recv().unwrap_or_else(|_| Vec::with_capacity(CHUNK + (16 << 10)))
+    }
+
+    /// Hands bytes to the thread; waits while it is far behind. Cancel safe only in that it is all or nothing.
+    pub async fn write(&mut self, bytes: Vec<u8>) -> Result<(), Closed> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let sent = self.jobs.send(Job::Write(bytes)).await;
+        sent.map_err(|_| self.why())
+    }
+
+    /// Waits until all that was handed over has been written. Cancel safe.
+    pub async fn flush(&mut self) -> Result<(), Closed> {
+        let (done, written) = oneshot::channel();
+        if self.jobs.send(Job::Flush(done)).await.is_err() || written.await.is_err() {
+            return Err(self.why());
+        }
+        Ok(())
+    }
+
+    /// Waits until the other side is known to be gone. Cancel safe.
+    pub async fn closed(&self) -> Closed {
+        self.jobs.closed().await;
+        self.why()
+    }
+
+    fn why(&self) -> Closed {
+        let unknown = || Closed(Arc::new(std::io::ErrorKind::BrokenPipe.into()));
+        self.failed.get().cloned().unwrap_or_else(unknown)
+    }
+}

@@ -1,0 +1,97 @@
+//! Talk on stderr: status, warnings, errors, progress.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::Style;
+
+/// What is said beside the data, and to whom.
+#[derive(Clone)]
+pub struct Ui {
+    /// How stdout is written.
+    pub out: Style,
+    /// How stderr is written.
+    pub err: Style,
+    /// `-q`: status and progress are not said; warnings and errors are.
+    pub quiet: bool,
+    /// `-v`: causes and raw headers.
+    pub verbose: bool,
+    /// Whether progress bars are drawn.
+    pub progress: bool,
+    bars: MultiProgress,
+}
+
+impl Ui {
+    /// What is said goes through here from now on.
+    pub fn new(out: Style, err: Style, quiet: bool, verbose: bool, progress: bool) -> Ui {
+        colored::control::set_override(true);
+        Ui {
+            out,
+            err,
+            quiet,
+            verbose,
+            progress: progress && !quiet,
+            bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
+        }
+    }
+
+    /// A line about what is happening. Silent under `-q`.
+    pub fn status(&self, line: impl Display) {
+        if !self.quiet {
+            self.line(line);
+        }
+    }
+
+    /// A line that is said under `-q` too.
+    pub fn warn(&self, line: impl Display) {
+        self.line(format_args!("{} {line}", self.err.warning("warning:")));
+    }
+
+    /// A line as it is, always: summaries of what went wrong, plans.
+    pub fn line(&self, line: impl Display) {
+        self.bars.suspend(|| {
+            // Nobody left to tell is no reason to fail.
+            let _ = writeln!(std::io::stderr().lock(), "{line}");
+        });
+    }
+
+    /// An error and what to do next; with `-v` its causes.
+    pub fn error(&self, error: &anyhow::Error) {
+        self.line(format_args!("{} {error}", self.err.error("error:")));
+        if self.verbose {
+            for cause in error.chain().skip(1) {
+                self.line(format_args!("  because: {cause}"));
+            }
+        }
+        if let Some(hint) = crate::outcome::hint_of(error) {
+            let hint = hint.replace('\n', "\n      ");
+            self.line(format_args!("{} {hint}", self.err.hint("hint:")));
+        }
+    }
+
+    /// A bar for so many events (a spinner where nobody knows); hidden where progress is not drawn.
+    pub fn bar(&self, total: Option<u64>) -> ProgressBar {
+        let bar = match total {
+            Some(total) => ProgressBar::new(total),
+            None => ProgressBar::new_spinner(),
+        };
+        if !self.progress {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+            return bar;
+        }
+        self.bars.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        let bar = self.bars.add(bar);
+        let template = match total {
+            Some(_) => "[{bar:24}] {human_pos}/{human_len}  {per_sec}  {eta} left  {msg}",
+            None => "{spinner} {human_pos}  {per_sec}  {msg}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar
+    }
+}

@@ -1,0 +1,1 @@
+//! jq: filters, transforms and selections. The one place that knows the engine.
