@@ -1,9 +1,11 @@
 //! Events, tables and talk for people and programs: the only room that prints.
 
+mod confirm;
 pub mod stdout;
 pub mod style;
 pub mod ui;
 
+pub use confirm::confirm;
 pub use stdout::Stdout;
 pub use style::Style;
 pub use ui::Ui;

@@ -58,6 +58,14 @@ impl Ui {
         });
     }
 
+    /// A question: no line break behind it.
+    pub fn ask(&self, question: impl Display) {
+        self.bars.suspend(|| {
+            let mut err = std::io::stderr().lock();
+            let _ = write!(err, "{question}").and_then(|()| err.flush());
+        });
+    }
+
     /// An error and what to do next; with `-v` its causes.
     pub fn error(&self, error: &anyhow::Error) {
         self.line(format_args!("{} {error}", self.err.error("error:")));
