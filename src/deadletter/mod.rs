@@ -1,1 +1,10 @@
 //! An event that could not be processed: its failure record, and the way back.
+//!
+//! [`record`] writes our own record and reads everybody's into one [`Letter`]; [`decoders`] holds one file per ecosystem;
+//! [`fingerprint`] groups what failed for the same reason.
+
+pub mod decoders;
+pub mod fingerprint;
+pub mod record;
+
+pub use record::{Letter, Origin, Record, decode, failure_json, stamp};

@@ -41,6 +41,28 @@ impl Position {
             _ => None,
         }
     }
+
+    /// The other direction of its text. Whatever is no number, pair of partition and offset, or pair of milliseconds and
+    /// sequence is an id.
+    pub fn parse(text: &str) -> Position {
+        fn two<A: std::str::FromStr, B: std::str::FromStr>(text: &str, at: char) -> Option<(A, B)> {
+            let (a, b) = text.split_once(at)?;
+            Some((a.parse().ok()?, b.parse().ok()?))
+        }
+        if text.is_empty() || text == "-" {
+            return Position::Unknown;
+        }
+        if let Ok(offset) = text.parse() {
+            return Position::Offset(offset);
+        }
+        if let Some((partition, offset)) = two(text, ':') {
+            return Position::At { partition, offset };
+        }
+        match two(text, '-') {
+            Some((ms, seq)) => Position::Pair(ms, seq),
+            None => Position::Id(text.into()),
+        }
+    }
 }
 
 /// As people type it: `123`, `3:123`, `1526919030474-55`, an id as it is.
@@ -53,6 +75,25 @@ impl std::fmt::Display for Position {
             Position::At { partition, offset } => write!(f, "{partition}:{offset}"),
             Position::Pair(ms, seq) => write!(f, "{ms}-{seq}"),
             Position::Id(id) => f.write_str(id),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_a_position_is_read_back() {
+        let all = [
+            Position::Unknown,
+            Position::Offset(41),
+            Position::At { partition: 3, offset: 123 },
+            Position::Pair(1526919030474, 55),
+            Position::Id("019aa5b2-7c1e-7000-8000-000000000000".into()),
+        ];
+        for position in all {
+            assert_eq!(Position::parse(&position.to_string()), position);
         }
     }
 }
