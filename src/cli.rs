@@ -3,9 +3,12 @@
 //! The doc comments are the help text; what they do not say is said nowhere else.
 #![allow(missing_docs)]
 
+use std::time::Duration;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands;
+use crate::settings::duration;
 
 /// Publish, subscribe, tail, replay and repair events on any broker.
 #[derive(Debug, Parser)]
@@ -53,8 +56,8 @@ pub struct GlobalArgs {
     #[arg(short = 'X', long = "option", global = true, value_name = "KEY=VALUE")]
     pub options: Vec<String>,
     /// The longest time without the broker, at the start or midway; 0 waits for ever
-    #[arg(long, global = true, value_name = "DUR", default_value = "30s")]
-    pub timeout: String,
+    #[arg(long, global = true, value_name = "DUR", default_value = "30s", value_parser = duration::parse)]
+    pub timeout: Duration,
     /// Say nothing but warnings and errors
     #[arg(short, long, global = true)]
     pub quiet: bool,
@@ -67,9 +70,12 @@ pub struct GlobalArgs {
     /// Progress bars on stderr
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", value_enum)]
     pub progress: When,
-    /// Print the version, in one line with -V; --version also lists the brokers compiled in
-    #[arg(short = 'V', long = "version")]
+    /// Print the version in one line
+    #[arg(short = 'V')]
     pub version: bool,
+    /// Print the version, the brokers compiled in and their client libraries
+    #[arg(long = "version")]
+    pub versions: bool,
 }
 
 /// Which events: `tail`, `subscribe`, `replay`, `dlq`.

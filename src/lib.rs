@@ -14,6 +14,8 @@ pub mod input;
 pub mod outcome;
 pub mod output;
 pub mod query;
+pub mod run;
 pub mod session;
 pub mod settings;
 pub mod shutdown;
+pub mod usage;

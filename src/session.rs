@@ -1,10 +1,28 @@
 //! What a command works with: the broker it was given, how to talk, when to stop.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::broker::{Broker, Surroundings};
+use crate::broker::{self, Ability, BACKENDS, Broker, Surroundings};
+use crate::cli::GlobalArgs;
+use crate::event::Millis;
+use crate::outcome::Failure;
 use crate::output::Ui;
+use crate::settings::endpoint::{self, Address};
+use crate::settings::{Environment, Secret};
 use crate::shutdown::Stop;
+
+/// What is known before a broker was chosen; enough for `help`, `completions` and `profiles`.
+pub struct Setup {
+    /// How to talk.
+    pub ui: Ui,
+    /// When to stop.
+    pub stop: Stop,
+    /// The global options.
+    pub global: GlobalArgs,
+    /// The environment.
+    pub environment: &'static Environment,
+}
 
 /// The surroundings of one command.
 pub struct Session {
@@ -16,8 +34,9 @@ pub struct Session {
     pub endpoint: Endpoint,
     /// Opened, not yet reached.
     pub broker: Arc<dyn Broker>,
-    /// What it was opened with; a second broker (`--to-broker`) gets the same.
+    /// What it was opened with.
     pub surroundings: Surroundings,
+    environment: &'static Environment,
 }
 
 /// A chosen broker, by the names that screens use.
@@ -31,4 +50,156 @@ pub struct Endpoint {
     pub flag: String,
     /// Writing is refused.
     pub read_only: bool,
+}
+
+/// A broker that was chosen and is not opened yet.
+pub struct Choice {
+    /// Its names.
+    pub endpoint: Endpoint,
+    /// Its URL.
+    pub address: Address,
+    /// Options of its profile.
+    pub options: Vec<(String, String)>,
+}
+
+impl Setup {
+    /// The broker of `-b`, else of `EVCAT_BROKER`, else `local:`.
+    pub fn choose(&self) -> Result<Choice, Failure> {
+        if let Some(given) = &self.global.broker {
+            let mut choice = choose(given, self.environment)?;
+            choice.endpoint.flag = format!(" -b {}", shell_quoted(&endpoint::mask(given)));
+            return Ok(choice);
+        }
+        match self.environment.broker.as_deref() {
+            Some("") => Err(Failure::usage("EVCAT_BROKER is set and empty")
+                .hint("unset it, or: export EVCAT_BROKER=local:")),
+            Some(given) => choose(given, self.environment),
+            None => {
+                if !self.ui.err.terminal {
+                    self.ui.status("broker: local: (neither -b nor EVCAT_BROKER is set)");
+                }
+                choose("local:", self.environment)
+            }
+        }
+    }
+
+    /// Makes the chosen broker, without I/O on it.
+    pub fn session(&self) -> anyhow::Result<Session> {
+        let Choice { endpoint, address, mut options } = self.choose()?;
+        for option in &self.global.options {
+            options.push(key_value(option)?);
+        }
+        let surroundings = Surroundings {
+            clock: Arc::new(wall_clock),
+            timeout: Some(self.global.timeout).filter(|timeout| !timeout.is_zero()),
+            options,
+            data_dir: self.environment.data_dir.clone().unwrap_or_default(),
+        };
+        let broker = open(&address, surroundings.clone(), self.environment)?;
+        let (ui, stop, environment) = (self.ui.clone(), self.stop.clone(), self.environment);
+        Ok(Session { ui, stop, endpoint, broker, surroundings, environment })
+    }
+}
+
+impl Session {
+    /// Opens another broker (`--to-broker`): its own options, the same clock and patience.
+    pub fn second(&self, given: &str) -> anyhow::Result<(Endpoint, Arc<dyn Broker>)> {
+        let Choice { endpoint, address, options } = choose(given, self.environment)?;
+        let surroundings = Surroundings { options, ..self.surroundings.clone() };
+        Ok((endpoint, open(&address, surroundings, self.environment)?))
+    }
+
+    /// Refuses, before any I/O, the first flag that this broker cannot serve on this topic.
+    pub fn guard(&self, needs: &[(&str, &Ability)], topic: &str) -> Result<(), Failure> {
+        guard(&self.endpoint, &*self.broker, needs, topic)
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Millis {
+        (self.surroundings.clock)()
+    }
+
+    /// The zone of times that are shown, and of those typed without one.
+    pub fn zone(&self) -> jiff::tz::TimeZone {
+        jiff::tz::TimeZone::system()
+    }
+
+    /// The variables that evcat heeds.
+    pub fn environment(&self) -> &'static Environment {
+        self.environment
+    }
+}
+
+/// The same as [`Session::guard`] for any broker, such as that of `--to-broker`.
+pub fn guard(
+    endpoint: &Endpoint,
+    broker: &dyn Broker,
+    needs: &[(&str, &Ability)],
+    topic: &str,
+) -> Result<(), Failure> {
+    let Some((flag, ability)) = broker::missing(&broker.capabilities(topic), needs) else { return Ok(()) };
+    let able: Vec<_> =
+        BACKENDS.iter().filter(|b| (ability.has)(&(b.capabilities)(topic))).map(|b| b.name).collect();
+    let hint = match able.is_empty() {
+        true => "no broker that this version knows can".to_owned(),
+        false => format!("these brokers can: {}", able.join(", ")),
+    };
+    let (backend, name) = (endpoint.backend, ability.name);
+    Err(Failure::usage(format!("{flag}: {backend} cannot do that for '{topic}': {name}")).hint(hint))
+}
+
+fn choose(given: &str, environment: &Environment) -> Result<Choice, Failure> {
+    if !endpoint::is_url(given) {
+        return Err(Failure::usage(format!("there is no profile '{given}'")));
+    }
+    let address = endpoint::parse(given, environment.home.as_deref())?;
+    let name = match address.shown.strip_suffix(':') {
+        Some(bare) => bare.to_owned(),
+        None => address.shown.clone(),
+    };
+    let endpoint = Endpoint { name, backend: address.backend.name, flag: String::new(), read_only: false };
+    Ok(Choice { endpoint, address, options: Vec::new() })
+}
+
+fn open(
+    address: &Address,
+    mut surroundings: Surroundings,
+    environment: &Environment,
+) -> anyhow::Result<Arc<dyn Broker>> {
+    if address.location.scheme == "local"
+        && address.location.rest.is_empty()
+        && environment.data_dir.is_none()
+    {
+        let failure =
+            Failure::usage("local: has no place for its file: neither XDG_DATA_HOME nor HOME is set");
+        return Err(failure.hint("name a file: evcat -b local:PATH").into());
+    }
+    surroundings.options.extend(
+        address.password.as_ref().map(Secret::expose).map(|password| ("password".into(), password.into())),
+    );
+    Ok(broker::open(&address.location, surroundings)?)
+}
+
+fn key_value(option: &str) -> Result<(String, String), Failure> {
+    match option.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => {
+            Err(Failure::usage(format!("-X {option}: an option is KEY=VALUE"))
+                .hint("all of them: evcat -X help"))
+        }
+    }
+}
+
+fn wall_clock() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+}
+
+/// As a shell reads it back.
+pub fn shell_quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,@+=%".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
 }

@@ -14,6 +14,7 @@ pub struct Location {
 }
 
 /// One row of the registry.
+#[derive(Debug)]
 pub struct Backend {
     /// What people call it, and what refusals list: `local`, `kafka`.
     pub name: &'static str,

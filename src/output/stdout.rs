@@ -36,6 +36,12 @@ impl std::fmt::Display for Closed {
 
 impl std::error::Error for Closed {}
 
+/// Writes a short text that is known whole: help, versions, scripts. Streams of events go through [`Stdout`].
+pub fn print(text: &str) -> Result<(), Closed> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| Closed(Arc::new(error)))
+}
+
 /// The queue to the thread that writes.
 pub struct Stdout {
     jobs: mpsc::Sender<Job>,

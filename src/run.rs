@@ -1,0 +1,123 @@
+//! From the arguments of the process to its exit code.
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+
+use crate::broker::BACKENDS;
+use crate::cli::{Cli, Command, GlobalArgs, When};
+use crate::commands::{self, help};
+use crate::outcome::{self, Exit, Outcome};
+use crate::output::stdout::{Closed, print};
+use crate::output::{Style, Ui};
+use crate::session::Setup;
+use crate::settings::environment;
+use crate::shutdown::{self, Stop};
+use crate::usage;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Runs `evcat` with these arguments, the first of which is its own name.
+pub fn main(arguments: Vec<OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let color = usage::peek(&arguments, "--color").and_then(|when| When::from_str(when, true).ok());
+            return usage::answer(&error, &ui(color.unwrap_or_default(), When::Never, false, false));
+        }
+    };
+    let GlobalArgs { color, progress, quiet, verbose, .. } = cli.global;
+    let ui = ui(color, progress, quiet, verbose);
+    match run(cli, &ui) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Partial) => code(Exit::Partial),
+        Ok(Outcome::Short) => code(Exit::Short),
+        Ok(Outcome::Interrupted(signal)) => {
+            shutdown::end_by(signal);
+            ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX))
+        }
+        // The reader of our stdout went away: it has what it wanted.
+        Err(error) if error.chain().any(|e| e.downcast_ref().is_some_and(Closed::reader_left)) => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            ui.error(&error);
+            code(outcome::exit_of(&error))
+        }
+    }
+}
+
+fn code(exit: Exit) -> ExitCode {
+    ExitCode::from(exit as u8)
+}
+
+fn run(cli: Cli, ui: &Ui) -> anyhow::Result<Outcome> {
+    let Cli { global, command } = cli;
+    if global.version {
+        print(&format!("evcat {VERSION}\n"))?;
+        return Ok(Outcome::Done);
+    }
+    if global.versions {
+        print(&versions())?;
+        return Ok(Outcome::Done);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        let setup = Setup { ui: ui.clone(), stop: Stop::on_signals()?, global, environment: environment() };
+        match command {
+            Some(command) => dispatch(command, &setup).await,
+            None => {
+                setup.ui.line(first_screen(&setup, setup.ui.err).trim_end());
+                std::process::exit(Exit::Usage as i32)
+            }
+        }
+    });
+    // A thread that waits for stdin or for a blocked client must not keep the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Boxed one by one: the largest command would else size the stack of them all.
+async fn dispatch(command: Command, setup: &Setup) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Help(args) => help::run(args, first_screen(setup, setup.ui.out)).await,
+        Command::Completions(args) => commands::completions::run(args, setup).await,
+        Command::Profiles(args) => Box::pin(commands::profiles::run(args, setup)).await,
+        Command::Publish(args) => Box::pin(commands::publish::run(args, &setup.session()?)).await,
+        Command::Subscribe(args) => Box::pin(commands::subscribe::run(args, &setup.session()?)).await,
+        Command::Tail(args) => Box::pin(commands::tail::run(args, &setup.session()?)).await,
+        Command::Replay(args) => Box::pin(commands::replay::run(args, &setup.session()?)).await,
+        Command::Dlq(args) => Box::pin(commands::dlq::run(args, &setup.session()?)).await,
+        Command::Topics(args) => Box::pin(commands::topics::run(args, &setup.session()?)).await,
+        Command::Groups(args) => Box::pin(commands::groups::run(args, &setup.session()?)).await,
+    }
+}
+
+/// `--version`: the brokers compiled in and the client library of each.
+fn versions() -> String {
+    let brokers = BACKENDS.iter().map(|backend| match backend.open {
+        Some(_) => format!("  {:10} {}\n", backend.name, (backend.client)()),
+        None => format!("  {:10} not compiled in\n", backend.name),
+    });
+    format!("evcat {VERSION}\nbrokers:\n{}", brokers.collect::<String>())
+}
+
+fn first_screen(setup: &Setup, style: Style) -> String {
+    let environment = setup.environment;
+    let data_dir = environment.data_dir.clone().unwrap_or_else(|| "$XDG_DATA_HOME/evcat".into());
+    help::first_screen(style, &data_dir, environment.home.as_deref())
+}
+
+fn ui(color: When, progress: When, quiet: bool, verbose: bool) -> Ui {
+    let decide = |when: When, auto: bool| match when {
+        When::Always => true,
+        When::Never => false,
+        When::Auto => auto,
+    };
+    let plain = environment().no_color;
+    let style = |terminal| Style { color: decide(color, terminal && !plain), terminal };
+    let (stdout, stderr) = (std::io::stdout().is_terminal(), std::io::stderr().is_terminal());
+    Ui::new(style(stdout), style(stderr), quiet, verbose, decide(progress, stderr))
+}
