@@ -1,9 +1,35 @@
 //! The embedded broker: one SQLite file, no server.
+//!
+//! [`file`] opens the file and changes it in transactions; [`log`] and [`block`] are what a topic is made of. Publisher,
+//! reader and subscription have a thread and a connection each ([`worker`]), everything else shares one.
+
+mod block;
+mod fault;
+mod file;
+mod group;
+mod log;
+mod name;
+mod publisher;
+mod reader;
+mod schema;
+mod seek;
+mod side;
+mod subscription;
+mod topics;
+mod watch;
+mod worker;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Broker, Capabilities, Error, Kind, Location, Order, Result, Surroundings};
+use async_trait::async_trait;
+
+use super::{
+    Broker, Capabilities, Error, GroupInfo, Kind, Location, Order, PublishOptions, Publisher, ReadOptions,
+    Reader, Result, Source, Start, SubscribeOptions, Subscription, Surroundings, TopicInfo,
+};
+use file::Place;
+use worker::Worker;
 
 /// The keys of `-X`.
 pub const OPTIONS: &[(&str, &str)] = &[];
@@ -41,9 +67,91 @@ pub fn capabilities(_topic: &str) -> Capabilities {
     }
 }
 
-/// Made from its URL.
-pub fn open(_location: &Location, _surroundings: Surroundings) -> Result<Arc<dyn Broker>> {
-    Err(Error::new(Kind::Unsupported, "open", "local", "not built yet"))
+/// Made from its URL. Behaviour: no I/O.
+pub fn open(location: &Location, surroundings: Surroundings) -> Result<Arc<dyn Broker>> {
+    let place = Arc::new(place(location, &surroundings)?);
+    Ok(Arc::new(Local { worker: Worker::new(place.clone()), place }))
+}
+
+/// `local:` is the file in the data directory, `local:PATH` any other; `local://PATH` is taken for the same.
+fn place(location: &Location, surroundings: &Surroundings) -> Result<Place> {
+    let clock = surroundings.clock.clone();
+    let path = location.rest.strip_prefix("//").unwrap_or(&location.rest);
+    if path.is_empty() {
+        return Ok(Place { path: surroundings.data_dir.join("local.db"), make_parents: true, clock });
+    }
+    // The shell expands `~` only at the beginning of a word, so not in `local:~/x.db`.
+    let path = match path.strip_prefix("~/").map(|rest| (std::env::home_dir(), rest)) {
+        Some((Some(home), rest)) => home.join(rest),
+        Some((None, _)) => {
+            let message = "'~' stands for the home directory, and there is none";
+            return Err(Error::new(Kind::Unsupported, "open", path, message)
+                .with_hint("write the path out: local:/home/you/file.db"));
+        }
+        None => path.into(),
+    };
+    Ok(Place { path, make_parents: false, clock })
+}
+
+struct Local {
+    place: Arc<Place>,
+    worker: Worker,
+}
+
+#[async_trait]
+impl Broker for Local {
+    fn capabilities(&self, topic: &str) -> Capabilities {
+        capabilities(topic)
+    }
+
+    async fn check(&self) -> Result<Vec<(String, String)>> {
+        topics::check(&self.worker).await
+    }
+
+    async fn topics(&self, glob: &str) -> Result<Vec<TopicInfo>> {
+        topics::topics(&self.worker, glob).await
+    }
+
+    async fn create_topic(&self, topic: &str, options: &[(String, String)]) -> Result<()> {
+        topics::create(&self.worker, topic, options).await
+    }
+
+    async fn delete_topic(&self, topic: &str) -> Result<()> {
+        topics::delete(&self.worker, topic).await
+    }
+
+    async fn groups(&self, topics: &str) -> Result<Vec<GroupInfo>> {
+        group::groups(&self.worker, topics).await
+    }
+
+    async fn seek_group(&self, topic: &str, group: &str, to: &Start) -> Result<()> {
+        group::seek(&self.worker, topic, group, to).await
+    }
+
+    async fn delete_group(&self, topic: &str, group: &str) -> Result<()> {
+        group::delete(&self.worker, topic, group).await
+    }
+
+    async fn create_group(
+        &self,
+        source: &Source,
+        from: &Start,
+        dead_letters: Option<&str>,
+    ) -> Result<Vec<String>> {
+        group::create(&self.worker, source, from, dead_letters).await
+    }
+
+    async fn publisher(&self, options: PublishOptions) -> Result<Box<dyn Publisher>> {
+        publisher::open(&self.place, options).await
+    }
+
+    async fn reader(&self, options: ReadOptions) -> Result<Box<dyn Reader>> {
+        reader::open(&self.place, options).await
+    }
+
+    async fn subscription(&self, source: Source, options: SubscribeOptions) -> Result<Box<dyn Subscription>> {
+        subscription::open(&self.place, source, options).await
+    }
 }
 
 /// SQLite and its version.

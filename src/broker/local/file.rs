@@ -1,0 +1,295 @@
+//! The file: opened or made, checked, and changed in transactions.
+//!
+//! A [`Store`] is one connection and is used from one thread: every publisher, reader and subscription has its own.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use super::fault::{self, Fault, Result, map_error};
+use super::schema;
+use super::side::{Life, Side};
+use crate::broker::Error;
+use crate::event::Millis;
+
+/// How long SQLite waits for a program that is not evcat; ours queue at the gate.
+const FOREIGN_LOCK: Duration = Duration::from_secs(10);
+
+/// Which file, and the clock: what every handle of one broker shares.
+#[derive(Clone)]
+pub struct Place {
+    /// The database.
+    pub path: PathBuf,
+    /// Make the directories above it (the default place, not one that was typed).
+    pub make_parents: bool,
+    /// The wall clock.
+    pub clock: Arc<dyn Fn() -> Millis + Send + Sync>,
+}
+
+/// What a commit survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// A power cut, and with it every commit before: publish, move, create, delete, seek, close.
+    Power,
+    /// The death of the process: claims, leases, retention, most acks. A power cut may take the newest of them back,
+    /// never one from the middle.
+    Process,
+}
+
+/// Whether a commit is something that others wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bell {
+    /// Wake them.
+    Ring,
+    /// Let them sleep.
+    Silent,
+}
+
+/// One connection to the file, for one thread.
+pub struct Store {
+    sql: Connection,
+    side: Side,
+    place: Arc<Place>,
+    /// What `PRAGMA synchronous` says now.
+    durability: Cell<Durability>,
+    /// Pages in the log as of our last commit.
+    pages: Arc<AtomicU64>,
+}
+
+impl Store {
+    /// Opens the file, making it where there is none. Errors are final and told in full.
+    pub fn open(place: &Arc<Place>, operation: &'static str) -> std::result::Result<Store, Error> {
+        Store::try_open(place).map_err(|fault| map_error(fault, operation, &place.path))
+    }
+
+    /// Opens the file; `None` where there is none, and then none is made.
+    pub fn open_existing(
+        place: &Arc<Place>,
+        operation: &'static str,
+    ) -> std::result::Result<Option<Store>, Error> {
+        match std::fs::metadata(&place.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            _ => Store::open(place, operation).map(Some),
+        }
+    }
+
+    fn try_open(place: &Arc<Place>) -> Result<Store> {
+        let head = look(place)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut sql = Connection::open_with_flags(&place.path, flags)?;
+        sql.busy_timeout(FOREIGN_LOCK)?;
+        // A checkpoint at every close would be 1.4 ms of every one-shot publish.
+        sql.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        let known = schema::STEPS.len() as i64;
+        let version = match head {
+            Head::Ours { .. } => schema::version(&sql)?,
+            // Somebody is making it at this moment, died while doing so, or it belongs to another program.
+            Head::Unsigned => match signature(&sql)? {
+                schema::APPLICATION => schema::version(&sql)?,
+                0 if is_bare(&sql)? => 0,
+                _ => return Err(fault::foreign("open", &place.path).into()),
+            },
+            Head::Empty => 0,
+        };
+        if version > known {
+            return Err(fault::newer("open", &place.path, version, known).into());
+        }
+        let side = Side::open(&place.path)?;
+        // A copy made with VACUUM INTO is ours, and not in log mode.
+        if version < known || matches!(head, Head::Ours { log_mode: false }) {
+            let _one_makes_the_others_wait = side.lock_gate()?;
+            prepare(&sql)?;
+        }
+        sql.execute_batch("PRAGMA cache_size=-8192")?;
+        let pages = Arc::new(AtomicU64::new(0));
+        let seen = pages.clone();
+        // In place of SQLite's own, which would checkpoint inside the lock. The size of the -wal file would not do: it
+        // does not shrink when the log starts again.
+        sql.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: std::ffi::c_int| {
+            seen.store(pages as u64, Ordering::Relaxed);
+            Ok(())
+        }))?;
+        sql.set_prepared_statement_cache_capacity(64);
+        Ok(Store { sql, side, place: place.clone(), durability: Cell::new(Durability::Power), pages })
+    }
+
+    /// The connection, for reading and, inside [`write`](Store::write), for writing.
+    pub fn sql(&self) -> &Connection {
+        &self.sql
+    }
+
+    /// Which file.
+    pub fn place(&self) -> &Arc<Place> {
+        &self.place
+    }
+
+    /// The wall clock.
+    pub fn now(&self) -> Millis {
+        (self.place.clock)()
+    }
+
+    /// A failure in the words of the trait's method it happened in.
+    pub fn explain(&self, fault: Fault, operation: &'static str) -> Error {
+        map_error(fault, operation, &self.place.path)
+    }
+
+    /// One write transaction under the lock. Everything is undone when `work` fails; the bell rings after the commit.
+    pub fn write<T>(
+        &self,
+        durability: Durability,
+        bell: Bell,
+        work: impl FnOnce(&Connection) -> Result<T>,
+    ) -> Result<T> {
+        self.synchronise(durability)?;
+        let locked = self.side.lock()?;
+        let done = self.transaction("BEGIN IMMEDIATE", work);
+        drop(locked);
+        match &done {
+            Ok(_) if bell == Bell::Ring => self.side.ring(),
+            // A full log cannot take even a deletion: emptying it into the file is the only way to get room.
+            Err(Fault::Sql(error)) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) => {
+                let _ = self.checkpoint(true);
+            }
+            _ => {}
+        }
+        done
+    }
+
+    /// Several reads of one state. Never held while waiting for anything: the log cannot be cut under a reader.
+    pub fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        self.transaction("BEGIN", work)
+    }
+
+    fn transaction<T>(&self, begin: &str, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        self.sql.prepare_cached(begin)?.execute([])?;
+        let done = work(&self.sql)
+            .and_then(|value| Ok(self.sql.prepare_cached("COMMIT")?.execute([]).map(|_| value)?));
+        if done.is_err() && !self.sql.is_autocommit() {
+            // What failed is what is worth telling.
+            let _ = self.sql.execute_batch("ROLLBACK");
+        }
+        done
+    }
+
+    fn synchronise(&self, durability: Durability) -> Result<()> {
+        if self.durability.get() != durability {
+            self.sql.execute_batch(match durability {
+                Durability::Power => "PRAGMA synchronous=FULL",
+                Durability::Process => "PRAGMA synchronous=NORMAL",
+            })?;
+            self.durability.set(durability);
+        }
+        Ok(())
+    }
+
+    /// Bytes in the log as of our last commit.
+    pub fn log_bytes(&self) -> u64 {
+        self.pages.load(Ordering::Relaxed) * schema::PAGE
+    }
+
+    /// Moves the log into the file, and starts it again (`truncate`: at no length) if nobody reads from it.
+    ///
+    /// The long half runs without the lock, the short one with it: without the second the log would never start again
+    /// while others write.
+    pub fn checkpoint(&self, truncate: bool) -> Result<()> {
+        let run = |how: &str| self.sql.query_row(how, [], |_| Ok(()));
+        run("PRAGMA wal_checkpoint(PASSIVE)")?;
+        let _locked = self.side.lock()?;
+        self.sql.busy_timeout(Duration::ZERO)?;
+        let done =
+            run(if truncate { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "PRAGMA wal_checkpoint(RESTART)" });
+        self.sql.busy_timeout(FOREIGN_LOCK)?;
+        self.pages.store(0, Ordering::Relaxed);
+        Ok(done?)
+    }
+
+    /// Wakes everyone who watches; [`write`](Store::write) does so by itself.
+    pub fn ring(&self) {
+        self.side.ring();
+    }
+
+    /// The lock, the bell and who is alive.
+    pub fn side(&self) -> &Side {
+        &self.side
+    }
+
+    /// Says that this member lives, until the answer is dropped or the process dies.
+    pub fn live(&self, member: i64) -> Result<Life> {
+        self.side.live(member)
+    }
+
+    /// Whether that member lives, in whatever process.
+    pub fn is_alive(&self, member: i64) -> bool {
+        self.side.is_alive(member)
+    }
+}
+
+/// What the first bytes of a file say, before SQLite may touch it.
+enum Head {
+    Empty,
+    Ours {
+        log_mode: bool,
+    },
+    /// An SQLite file in log mode with no application named in its first page; the log may hold a newer first page.
+    Unsigned,
+}
+
+fn look(place: &Place) -> Result<Head> {
+    let mut head = Vec::with_capacity(100);
+    match File::open(&place.path) {
+        Ok(file) => file.take(100).read_to_end(&mut head)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            if place.make_parents
+                && let Some(parent) = place.path.parent()
+            {
+                std::fs::create_dir_all(parent)?;
+            }
+            return Ok(Head::Empty);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if head.is_empty() {
+        return Ok(Head::Empty);
+    }
+    // https://www.sqlite.org/fileformat2.html#the_database_header
+    let ours = (schema::APPLICATION as u32).to_be_bytes();
+    match (head.starts_with(b"SQLite format 3\0"), head.get(18), head.get(68..72)) {
+        (true, mode, Some(application)) if application == ours => {
+            Ok(Head::Ours { log_mode: mode == Some(&2) })
+        }
+        (true, Some(2), Some([0, 0, 0, 0])) => Ok(Head::Unsigned),
+        _ => Err(fault::foreign("open", &place.path).into()),
+    }
+}
+
+fn signature(sql: &Connection) -> Result<i64> {
+    Ok(sql.query_row("PRAGMA application_id", [], |row| row.get(0))?)
+}
+
+fn is_bare(sql: &Connection) -> Result<bool> {
+    Ok(sql.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))?)
+}
+
+/// Makes the tables, or takes an older file through the later versions. Requires the gate, so that one does it and the
+/// others find it done.
+fn prepare(sql: &Connection) -> Result<()> {
+    // Both only mean something in a file that has no page yet. Freed pages can be given back later at no cost now.
+    sql.execute_batch(&format!("PRAGMA page_size={}; PRAGMA auto_vacuum=INCREMENTAL", schema::PAGE))?;
+    sql.query_row("PRAGMA journal_mode=WAL", [], |_| Ok(()))?;
+    let version = schema::version(sql)?;
+    if version == schema::STEPS.len() as i64 {
+        return Ok(());
+    }
+    schema::migrate(sql, schema::STEPS, version)?;
+    // So that the first page of the file itself says whose it is.
+    Ok(sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+}

@@ -1,0 +1,46 @@
+//! Which names a topic or group may have: nearly all.
+
+use crate::broker::{Error, Kind, Result};
+
+/// The longest name, in bytes.
+const LONGEST: usize = 255;
+
+/// Refuses an empty name, a longer one, and one with control characters; spaces, slashes and quotes are legal. `what` is
+/// `topic` or `group`.
+pub fn check(operation: &'static str, what: &str, name: &str) -> Result<()> {
+    let shown: String = name.chars().take(40).flat_map(char::escape_debug).collect();
+    let refuse = |message: String, hint: &str| {
+        Err(Error::new(Kind::Rejected, operation, format!("{what} '{shown}'"), message).with_hint(hint))
+    };
+    if name.is_empty() {
+        return refuse("the name is empty".into(), "give it at least one character");
+    }
+    if name.len() > LONGEST {
+        let message = format!("the name has {} bytes, at most {LONGEST} are allowed", name.len());
+        return refuse(message, "a shorter name, and the rest in a header");
+    }
+    if name.chars().any(char::is_control) {
+        return refuse(
+            "the name has control characters".into(),
+            "leave them out; spaces, slashes and quotes are fine",
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearly_all_names_are_legal() {
+        for name in ["orders", "a b/c'd\"e", "ä", &"x".repeat(255)] {
+            assert!(check("send", "topic", name).is_ok(), "{name}");
+        }
+        for name in ["", "a\nb", "\0", &"x".repeat(256), &"x".repeat(1000)] {
+            let error = check("send", "topic", name).unwrap_err();
+            assert_eq!(error.kind(), Kind::Rejected, "{name:?}");
+            assert!(error.to_string().len() < 200, "a long name is not repeated in full");
+        }
+    }
+}

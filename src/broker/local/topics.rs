@@ -1,0 +1,223 @@
+//! Topics: told of, made and deleted; and what `check` finds.
+
+use std::time::Duration;
+
+use globset::GlobBuilder;
+use rusqlite::{Connection, params};
+
+use super::fault::Result as Done;
+use super::log::{self, Topic, row_id};
+use super::worker::Worker;
+use super::{name, schema};
+use crate::broker::{Count, Error, Kind, Result, TopicInfo};
+
+/// See [`Broker::check`](crate::broker::Broker::check).
+pub async fn check(worker: &Worker) -> Result<Vec<(String, String)>> {
+    worker
+        .call("check", |store| {
+            let sql = store.sql();
+            let count = |what: &str| sql.query_row(what, [], |row| row.get::<_, i64>(0));
+            let topics = count("SELECT count(*) FROM topic")?;
+            let groups = count("SELECT count(*) FROM grp WHERE name != ''")?;
+            // Proves the right to write, which opening does not.
+            let write = |_: &Connection| Ok(());
+            store.write(super::file::Durability::Process, super::file::Bell::Silent, write)?;
+            let bytes = std::fs::metadata(&store.place().path)?.len();
+            let fact = |name: &str, value: String| (name.to_string(), value);
+            Ok(vec![
+                fact("file", store.place().path.display().to_string()),
+                fact("size", format!("{bytes} bytes")),
+                fact("schema", schema::version(sql)?.to_string()),
+                fact("engine", super::client()),
+                fact("topics", topics.to_string()),
+                fact("groups", groups.to_string()),
+                fact("rights", "read and write".to_string()),
+            ])
+        })
+        .await
+}
+
+/// See [`Broker::topics`](crate::broker::Broker::topics).
+pub async fn topics(worker: &Worker, glob: &str) -> Result<Vec<TopicInfo>> {
+    let matches = matcher("topics", glob)?;
+    let found = worker
+        .call_existing("topics", move |store| {
+            store.read(|sql| {
+                let mut all = vec![];
+                for topic in matching(sql, &matches)? {
+                    all.push(describe(sql, &topic)?);
+                }
+                Ok(all)
+            })
+        })
+        .await?;
+    Ok(found.unwrap_or_default())
+}
+
+/// Turns a glob into what decides; slashes are nothing special in a topic's name.
+pub fn matcher(operation: &'static str, glob: &str) -> Result<globset::GlobMatcher> {
+    let glob = GlobBuilder::new(glob).literal_separator(false).backslash_escape(true).build();
+    glob.map(|glob| glob.compile_matcher())
+        .map_err(|error| Error::new(Kind::Rejected, operation, "", format!("not a pattern: {error}")))
+}
+
+/// The topics whose names match, by name.
+pub fn matching(sql: &Connection, glob: &globset::GlobMatcher) -> Done<Vec<Topic>> {
+    let mut select = sql.prepare_cached(&format!("SELECT {} FROM topic ORDER BY name", log::TOPIC))?;
+    let all = select.query_map([], log::topic_of)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(all.into_iter().filter(|topic| glob.is_match(&*topic.name)).collect())
+}
+
+fn describe(sql: &Connection, topic: &Topic) -> Done<TopicInfo> {
+    let end = log::end(sql, topic)?;
+    let mut details = vec![];
+    if let Some(ms) = topic.dedup_ms {
+        details.push(("dedup".to_string(), humantime::format_duration(millis(ms)).to_string()));
+    }
+    if let Some(n) = topic.keep_n {
+        details.push(("keeps at most".to_string(), format!("{n} events")));
+    }
+    let dead_letters_of = dead_letters_of(sql, &topic.name)?;
+    let kept = end.next - topic.first;
+    let settled = settled(sql, topic)?;
+    Ok(TopicInfo {
+        name: topic.name.to_string(),
+        waiting: Some(Count { events: (kept - settled).max(0) as u64, exact: true }),
+        dead_letters_of,
+        oldest: oldest(sql, topic)?,
+        newest: (end.next > topic.first).then_some(end.stored),
+        kept_for: topic.keep_ms.map(millis),
+        details,
+        ..TopicInfo::default()
+    })
+}
+
+fn millis(ms: i64) -> Duration {
+    Duration::from_millis(ms.max(0) as u64)
+}
+
+/// `TOPIC/GROUP` whose dead letters go there; the first by name where several share it.
+fn dead_letters_of(sql: &Connection, name: &str) -> Done<Option<String>> {
+    let mut select = sql.prepare_cached(
+        "SELECT topic.name || '/' || grp.name FROM grp JOIN topic ON topic.id = grp.topic
+         WHERE grp.dead = ?1 ORDER BY 1 LIMIT 1",
+    )?;
+    Ok(rusqlite::OptionalExtension::optional(select.query_row([name], |row| row.get(0)))?)
+}
+
+/// Events of the topic that are settled as dead letters and still kept.
+pub fn settled(sql: &Connection, topic: &Topic) -> Done<i64> {
+    let mut sum = sql.prepare_cached(
+        "SELECT coalesce(sum(n - max(0, ?3 - id)), 0) FROM settled WHERE id >= ?1 AND id <= ?2 AND id + n > ?3",
+    )?;
+    let (from, to) = (row_id(topic.id, 0), row_id(topic.id, log::MAX_OFFSET));
+    Ok(sum.query_row(params![from, to, row_id(topic.id, topic.first)], |row| row.get(0))?)
+}
+
+/// When the oldest event was stored that is kept and not settled.
+fn oldest(sql: &Connection, topic: &Topic) -> Done<Option<i64>> {
+    let mut next = topic.first;
+    let mut ranges =
+        sql.prepare_cached("SELECT id, n FROM settled WHERE id >= ?1 AND id <= ?2 ORDER BY id")?;
+    let mut rows = ranges.query([row_id(topic.id, 0), row_id(topic.id, log::MAX_OFFSET)])?;
+    while let Some(row) = rows.next()? {
+        let (from, n) = (log::offset_of(row.get(0)?), row.get::<_, i64>(1)?);
+        if from > next {
+            break;
+        }
+        next = next.max(from + n);
+    }
+    let Some(id) = log::block_of(sql, topic.id, next)? else { return Ok(None) };
+    let mut select = sql.prepare_cached("SELECT stored FROM block WHERE id=?1 AND id + n > ?2")?;
+    let stored = select.query_row([id, row_id(topic.id, next)], |row| row.get(0));
+    Ok(rusqlite::OptionalExtension::optional(stored)?)
+}
+
+/// See [`Broker::create_topic`](crate::broker::Broker::create_topic).
+pub async fn create(worker: &Worker, topic: &str, options: &[(String, String)]) -> Result<()> {
+    name::check("create_topic", "topic", topic)?;
+    let subject = format!("topic {topic}");
+    let (mut keep_ms, mut keep_n, mut dedup_ms) = (None, None, None);
+    for (key, value) in options {
+        let refuse = |message: String, hint: &str| {
+            Error::new(Kind::Rejected, "create_topic", subject.clone(), message).with_hint(hint.to_string())
+        };
+        let duration = || {
+            humantime::parse_duration(value)
+                .ok()
+                .and_then(|d| i64::try_from(d.as_millis()).ok())
+                .filter(|ms| *ms > 0)
+        };
+        match key.as_str() {
+            "retention" => match value.parse::<i64>() {
+                Ok(n) if n > 0 => keep_n = Some(n),
+                _ => {
+                    let bad = || {
+                        refuse(
+                            format!("'{value}' is no retention"),
+                            "a time (7d) or a number of events (10000)",
+                        )
+                    };
+                    keep_ms = Some(duration().ok_or_else(bad)?);
+                }
+            },
+            "dedup" => {
+                dedup_ms =
+                    Some(duration().ok_or_else(|| refuse(format!("'{value}' is no time"), "such as 24h"))?);
+            }
+            "partitions" => {
+                let message =
+                    "a local topic has no partitions; events of one key keep their order without them";
+                return Err(Error::new(Kind::Unsupported, "create_topic", subject, message)
+                    .with_hint("leave --partitions out"));
+            }
+            _ => return Err(refuse(format!("no option '{key}'"), "there are: retention, dedup")),
+        }
+    }
+    let topic = topic.to_string();
+    worker
+        .call("create_topic", move |store| {
+            store.write(super::file::Durability::Power, super::file::Bell::Ring, |sql| {
+                if log::topic(sql, &topic)?.is_some() {
+                    return Err(Error::new(Kind::Rejected, "create_topic", subject, "exists already").into());
+                }
+                let made = log::make_topic(sql, &topic)?;
+                sql.execute(
+                    "UPDATE topic SET keep_ms=?2, keep_n=?3, dedup_ms=?4 WHERE id=?1",
+                    params![made.id, keep_ms, keep_n, dedup_ms],
+                )?;
+                Ok(())
+            })
+        })
+        .await
+}
+
+/// See [`Broker::delete_topic`](crate::broker::Broker::delete_topic).
+pub async fn delete(worker: &Worker, topic: &str) -> Result<()> {
+    let topic = topic.to_string();
+    let not_found = not_found("delete_topic", &topic);
+    let missing = not_found.clone();
+    let done = worker
+        .call_existing("delete_topic", move |store| {
+            store.write(super::file::Durability::Power, super::file::Bell::Ring, |sql| {
+                let topic = log::topic(sql, &topic)?.ok_or(missing)?;
+                let range = [row_id(topic.id, 0), row_id(topic.id, log::MAX_OFFSET)];
+                let groups = "SELECT id FROM grp WHERE topic=?1";
+                sql.execute("DELETE FROM block WHERE id >= ?1 AND id <= ?2", range)?;
+                sql.execute("DELETE FROM settled WHERE id >= ?1 AND id <= ?2", range)?;
+                sql.execute(&format!("DELETE FROM open WHERE id >> 41 IN ({groups})"), [topic.id])?;
+                sql.execute(&format!("DELETE FROM member WHERE grp IN ({groups})"), [topic.id])?;
+                sql.execute("DELETE FROM grp WHERE topic=?1", [topic.id])?;
+                sql.execute("DELETE FROM topic WHERE id=?1", [topic.id])?;
+                Ok(())
+            })
+        })
+        .await?;
+    done.ok_or(not_found)
+}
+
+/// There is no such topic.
+pub fn not_found(operation: &'static str, topic: &str) -> Error {
+    Error::new(Kind::NotFound, operation, format!("topic '{topic}'"), "does not exist")
+        .with_hint("which there are: evcat topics list")
+}
