@@ -1,4 +1,5 @@
 //! What happens between a broker and a person: filters, pace, lanes, handlers, checkpoints.
 
+pub mod lanes;
 pub mod outbox;
 pub mod pacer;
