@@ -3,21 +3,22 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::broker::{self, Ability, BACKENDS, Broker, Surroundings};
+use crate::broker::{self, Ability, BACKENDS, Broker, Start, Stop, Surroundings, abilities};
 use crate::cli::GlobalArgs;
-use crate::event::Millis;
+use crate::event::{Millis, Name};
 use crate::outcome::Failure;
 use crate::output::Ui;
 use crate::settings::endpoint::{self, Address};
+use crate::settings::point::{self, Point, Range, Reference};
 use crate::settings::{Environment, Secret};
-use crate::shutdown::Stop;
+use crate::shutdown;
 
 /// What is known before a broker was chosen; enough for `help`, `completions` and `profiles`.
 pub struct Setup {
     /// How to talk.
     pub ui: Ui,
     /// When to stop.
-    pub stop: Stop,
+    pub stop: shutdown::Stop,
     /// The global options.
     pub global: GlobalArgs,
     /// The environment.
@@ -29,7 +30,7 @@ pub struct Session {
     /// How to talk.
     pub ui: Ui,
     /// When to stop.
-    pub stop: Stop,
+    pub stop: shutdown::Stop,
     /// The broker that was chosen.
     pub endpoint: Endpoint,
     /// Opened, not yet reached.
@@ -112,6 +113,44 @@ impl Session {
     /// Refuses, before any I/O, the first flag that this broker cannot serve on this topic.
     pub fn guard(&self, needs: &[(&str, &Ability)], topic: &str) -> Result<(), Failure> {
         guard(&self.endpoint, &*self.broker, needs, topic)
+    }
+
+    /// Where `--from` begins, refused before any I/O where this broker cannot begin there.
+    pub fn start(&self, flag: &str, points: &[Point], topics: &[Name]) -> Result<Start, Failure> {
+        let start = point::start(flag, points, topics, &self.reference(topics))?;
+        self.guard_start(flag, &start, topics)?;
+        Ok(start)
+    }
+
+    /// What `--from` and `--to` choose, refused before any I/O where this broker cannot serve it.
+    pub fn range(&self, from: &[Point], to: &[Point], topics: &[Name]) -> Result<Range, Failure> {
+        let range = point::range(from, to, topics, &self.reference(topics))?;
+        if let Some(start) = &range.start {
+            self.guard_start("--from", start, topics)?;
+        }
+        if let Some(Stop::At(_)) = range.stop {
+            self.guard_all("--to", &abilities::BY_POSITION, topics)?;
+        }
+        Ok(range)
+    }
+
+    fn guard_start(&self, flag: &str, start: &Start, topics: &[Name]) -> Result<(), Failure> {
+        match start {
+            Start::Earliest => self.guard_all(flag, &abilities::HISTORY, topics),
+            Start::Time(_) => self.guard_all(flag, &abilities::BY_TIME, topics),
+            Start::At(_) | Start::After(_) => self.guard_all(flag, &abilities::BY_POSITION, topics),
+            Start::Last(_) => self.guard_all(flag, &abilities::LAST, topics),
+            Start::Latest => Ok(()),
+        }
+    }
+
+    fn guard_all(&self, flag: &str, ability: &Ability, topics: &[Name]) -> Result<(), Failure> {
+        topics.iter().try_for_each(|topic| self.guard(&[(flag, ability)], topic))
+    }
+
+    fn reference(&self, topics: &[Name]) -> Reference {
+        let partitions = topics.iter().any(|topic| self.broker.capabilities(topic).partitions);
+        Reference { now: self.now(), zone: self.zone(), partitions }
     }
 
     /// The time now.

@@ -5,6 +5,7 @@
 pub mod duration;
 pub mod endpoint;
 mod environment;
+pub mod point;
 mod secret;
 
 pub use environment::{Environment, environment};
