@@ -10,5 +10,6 @@ pub mod decoders;
 pub mod fingerprint;
 pub mod plan;
 pub mod record;
+pub mod stats;
 
 pub use record::{Letter, Origin, Record, decode, failure_json, stamp};

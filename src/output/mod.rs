@@ -1,5 +1,6 @@
 //! Events, tables and talk for people and programs: the only room that prints.
 
+pub mod bars;
 mod confirm;
 pub mod stdout;
 pub mod style;
