@@ -1,1 +1,0 @@
-//! jq: filters, transforms and selections. The one place that knows the engine.

@@ -1,0 +1,208 @@
+//! Compiling and running one expression: what of jq there is, and where a mistake in it lies.
+//!
+//! Left out of jq's library: `env` and `$ENV` (an event must not be able to carry a secret away because somebody
+//! published with a filter), `input` and `inputs` (stdin is the events' own), modules (files), and `halt`, `debug` and
+//! `stderr` (only `output` ends or talks). Each is refused when the expression is compiled.
+
+use jaq_core::load::{self, Arena, File, Loader};
+use jaq_core::native::{bome, v};
+use jaq_core::{Compiler, Ctx, DataT, Lut, Vars, compile, data::HasLut};
+use jaq_json::Val;
+
+use super::value;
+use crate::event::Headers;
+use crate::outcome::Failure;
+
+/// What an expression is evaluated over: its value, and the event that `header("x")` looks into.
+struct Scope;
+
+impl DataT for Scope {
+    type V<'a> = Val;
+    type Data<'a> = Scene<'a>;
+}
+
+#[derive(Clone, Copy)]
+struct Scene<'a> {
+    lut: &'a Lut<Scope>,
+    headers: Headers<'a>,
+}
+
+impl<'a> HasLut<'a, Scope> for Scene<'a> {
+    fn lut(&self) -> &'a Lut<Scope> {
+        self.lut
+    }
+}
+
+type Native = jaq_core::native::Fun<Scope>;
+
+const LEFT_OUT: &[&str] = &["env", "halt", "halt_error", "debug", "debug_empty", "stderr", "stderr_empty"];
+
+fn natives() -> impl Iterator<Item = Native> {
+    let ours: [jaq_core::native::Filter<jaq_core::RunPtr<Scope>>; 2] = [
+        ("header", v(1), |mut cv| {
+            let name = cv.0.pop_var();
+            let headers = cv.0.data().headers;
+            bome(value::header_name(&name).map(|name| {
+                let last = headers.iter().filter(|(n, _)| *n == name).last();
+                last.map_or(Val::Null, |(_, value)| value::header(value))
+            }))
+        }),
+        ("headers", v(1), |mut cv| {
+            let name = cv.0.pop_var();
+            let headers = cv.0.data().headers;
+            bome(value::header_name(&name).map(|name| {
+                headers.iter().filter(|(n, _)| *n == name).map(|(_, value)| value::header(value)).collect()
+            }))
+        }),
+    ];
+    let theirs = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
+    let ours = ours.into_iter().map(|native| jaq_core::native::run::<Scope>(native));
+    theirs.filter(|(name, ..)| !LEFT_OUT.contains(name)).chain(ours)
+}
+
+/// One compiled expression.
+pub(super) struct Engine(jaq_core::Filter<Scope>);
+
+impl Engine {
+    /// Compiles an expression. An error names the flag and points at the place.
+    pub fn compile(flag: &str, code: &str) -> Result<Engine, Failure> {
+        let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+        let loader = Loader::new(defs.filter(|def| !LEFT_OUT.contains(&def.name)));
+        let arena = Arena::default();
+        let program = File { code, path: () };
+        let modules = loader.load(&arena, program).map_err(|errors| {
+            let first = errors.into_iter().next().and_then(|(_, error)| match error {
+                load::Error::Io(found) => found.first().map(|(at, _)| (*at, Mistake::Module)),
+                load::Error::Lex(found) => {
+                    found.first().map(|(what, at)| (*at, Mistake::Expected(what.as_str())))
+                }
+                load::Error::Parse(found) => {
+                    found.first().map(|(what, at)| (*at, Mistake::Expected(what.as_str())))
+                }
+            });
+            mistake(flag, code, first)
+        })?;
+        let compiled = Compiler::default().with_funs(natives()).compile(modules).map_err(|errors| {
+            let first = errors.into_iter().flat_map(|(_, undefined)| undefined).next();
+            mistake(flag, code, first.map(|(name, what)| (name, Mistake::Undefined(what))))
+        })?;
+        Ok(Engine(compiled))
+    }
+
+    /// The results over one value; the text of an error ends them.
+    pub fn run<'a>(
+        &'a self,
+        headers: Headers<'a>,
+        value: Val,
+    ) -> impl Iterator<Item = Result<Val, String>> + 'a {
+        let ctx = Ctx::<Scope>::new(Scene { lut: &self.0.lut, headers }, Vars::new([]));
+        self.0.id.run((ctx, value)).map(|result| {
+            result.map_err(|exception| match exception.get_err() {
+                Ok(error) => shorten(&error.to_string()),
+                Err(_) => "it broke off".into(),
+            })
+        })
+    }
+}
+
+/// An error quotes the value it failed on, which may be a payload of megabytes.
+fn shorten(text: &str) -> String {
+    const MOST: usize = 200;
+    match text.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.into(),
+    }
+}
+
+enum Mistake<'a> {
+    Module,
+    Expected(&'a str),
+    Undefined(compile::Undefined),
+}
+
+fn mistake(flag: &str, code: &str, found: Option<(&str, Mistake<'_>)>) -> Failure {
+    let (at, what) = found.unwrap_or(("", Mistake::Expected("term")));
+    // The part is a slice of the expression; an empty one is its end, wherever it points.
+    let offset = (at.as_ptr() as usize).checked_sub(code.as_ptr() as usize);
+    let offset = offset.filter(|offset| *offset < code.len() && !at.is_empty()).unwrap_or(code.len());
+    let found = at.split_whitespace().next().unwrap_or_default();
+    let message = match what {
+        Mistake::Module => format!("modules cannot be loaded: '{found}'"),
+        Mistake::Expected(expected) if found.is_empty() => {
+            format!("the expression ends where a {expected} should be")
+        }
+        Mistake::Expected("nothing") => format!("'{}' is too much", shorten(found)),
+        Mistake::Expected(expected) => format!("'{}' stands where a {expected} should be", shorten(found)),
+        Mistake::Undefined(compile::Undefined::Filter(arity))
+            if LEFT_OUT.contains(&found) || is_input(found) =>
+        {
+            format!("{found}/{arity} is not available in evcat")
+        }
+        Mistake::Undefined(compile::Undefined::Filter(arity)) => {
+            format!("there is no filter {found}/{arity}")
+        }
+        Mistake::Undefined(_) if found == "$ENV" => "$ENV is not available in evcat".into(),
+        Mistake::Undefined(other) => format!("there is no {} {found}", other.as_str()),
+    };
+    let start = code[..offset].rfind('\n').map_or(0, |newline| newline + 1);
+    let line = code[start..].lines().next().unwrap_or_default();
+    let column = unicode_width::UnicodeWidthStr::width(&code[start..offset]);
+    Failure::usage(format!("{flag}: {message}\n  {line}\n  {:column$}^", ""))
+        .hint("what jq sees, with examples: evcat help filters")
+}
+
+fn is_input(name: &str) -> bool {
+    ["input", "inputs", "input_filename", "input_line_number"].contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{HeaderValue, HeadersBuf};
+
+    fn message(code: &str) -> String {
+        Engine::compile("--where", code).err().map(|failure| failure.message).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_mistake_is_pointed_at() {
+        assert_eq!(
+            message(".payload.amount > "),
+            "--where: the expression ends where a term should be\n  .payload.amount > \n                    ^"
+        );
+        assert_eq!(message(".key |\n  nosuch(1)").lines().nth(2), Some("    ^"));
+        assert!(message("nosuch(1)").contains("there is no filter nosuch/1"));
+        assert!(message(".a | ]").contains("']'"), "{}", message(".a | ]"));
+        assert!(message("(.a").contains("closing parenthesis"), "{}", message("(.a"));
+        assert!(message("").contains("the expression ends"));
+    }
+
+    #[test]
+    fn what_reaches_outside_is_refused() {
+        for code in
+            ["env", "$ENV", "$ENV.HOME", "input", "[inputs]", "halt", "debug", "stderr", "halt_error(1)"]
+        {
+            assert!(message(code).contains("not available in evcat"), "{code}: {}", message(code));
+        }
+        assert!(message("import \"a\" as a; .").contains("modules"));
+    }
+
+    #[test]
+    fn headers_are_seen_from_everywhere_in_an_expression() {
+        let mut headers = HeadersBuf::default();
+        headers.push_str("a", "1");
+        headers.push(b"a", HeaderValue::Bytes(b"2"));
+        headers.push(b"n", HeaderValue::Null);
+        headers.push(b"b", HeaderValue::Bytes(b"\xff"));
+        let run = |code: &str| {
+            let engine = Engine::compile("--where", code).unwrap();
+            let results: Vec<_> = engine.run(headers.as_headers(), Val::from(true)).collect();
+            results.iter().map(|r| r.as_ref().map_or_else(Clone::clone, Val::to_string)).collect::<Vec<_>>()
+        };
+        assert_eq!(run("[1] | .[] | header(\"a\")"), ["\"2\""]);
+        assert_eq!(run("headers(\"a\")"), ["[\"1\",\"2\"]"]);
+        assert_eq!(run("header(\"n\"), header(\"none\"), headers(\"none\")"), ["null", "null", "[]"]);
+        assert_eq!(run("header(\"b\")"), ["{\"base64\":\"/w==\"}"]);
+        assert!(run("header(1)")[0].contains("string"), "{:?}", run("header(1)"));
+    }
+}
