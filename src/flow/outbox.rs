@@ -158,7 +158,8 @@ mod tests {
 
     /// Holds every batch back until it is told to answer.
     #[derive(Clone, Default)]
-    struct Held(Arc<Mutex<Vec<(usize, oneshot::Sender<usize>)>>>);
+    struct Held(Arc<Mutex<Vec<Waiting>>>);
+    type Waiting = (usize, oneshot::Sender<usize>);
 
     impl Publisher for Held {
         fn send(&self, events: Vec<Event>) -> Receipts {

@@ -16,8 +16,6 @@ use crate::outcome::Failure;
 use engine::Engine;
 use runner::Runner;
 
-pub use transform::Transform;
-
 /// What an expression made of an event, or why it made nothing.
 pub type Answer<T> = Result<T, String>;
 

@@ -21,7 +21,8 @@ const OVERRUNS: u32 = 3;
 const STACK: usize = 64 << 20;
 
 /// What is done with one event: the event, `.failure` as raw JSON, the answer or why there is none.
-pub(super) type Task<T> = Arc<dyn Fn(&Event, Option<&str>) -> Result<T, String> + Send + Sync>;
+pub(super) type Task<T> = Arc<Evaluate<T>>;
+type Evaluate<T> = dyn Fn(&Event, Option<&str>) -> Result<T, String> + Send + Sync;
 
 /// Runs a task over events, on a thread of its own.
 pub(super) struct Runner<T> {
@@ -142,7 +143,7 @@ impl<T: Send + 'static> Runner<T> {
     }
 }
 
-fn work<T>(task: &(dyn Fn(&Event, Option<&str>) -> Result<T, String> + Send + Sync), job: Job<T>) {
+fn work<T>(task: &Evaluate<T>, job: Job<T>) {
     let Job { events, failures, board, done } = job;
     for (i, event) in events.iter().enumerate() {
         let failure = failures.as_ref().and_then(|failures| failures.get(i)).map(String::as_str);
