@@ -115,6 +115,11 @@ impl Session {
         guard(&self.endpoint, &*self.broker, needs, topic)
     }
 
+    /// Refuses a command that writes where the profile says `read_only = true`.
+    pub fn writable(&self, command: &str) -> Result<(), Failure> {
+        writable(&self.endpoint, command)
+    }
+
     /// Where `--from` begins, refused before any I/O where this broker cannot begin there.
     pub fn start(&self, flag: &str, points: &[Point], topics: &[Name]) -> Result<Start, Failure> {
         let start = point::start(flag, points, topics, &self.reference(topics))?;
@@ -185,6 +190,18 @@ pub fn guard(
     };
     let (backend, name) = (endpoint.backend, ability.name);
     Err(Failure::usage(format!("{flag}: {backend} cannot do that for '{topic}': {name}")).hint(hint))
+}
+
+/// The same as [`Session::writable`] for any broker, such as that of `--to-broker`.
+pub fn writable(endpoint: &Endpoint, command: &str) -> Result<(), Failure> {
+    match endpoint.read_only {
+        false => Ok(()),
+        true => {
+            let refusal = format!("{command}: the profile '{}' is read-only", endpoint.name);
+            Err(Failure::usage(refusal)
+                .hint("looking is allowed: tail, replay to stdout, dlq list/peek/show/stats"))
+        }
+    }
 }
 
 fn choose(given: &str, environment: &Environment) -> Result<Choice, Failure> {

@@ -2,9 +2,12 @@
 
 pub mod bars;
 mod confirm;
+pub mod sanitize;
 pub mod stdout;
 pub mod style;
+pub mod table;
 pub mod ui;
+pub mod words;
 
 pub use confirm::confirm;
 pub use stdout::Stdout;
