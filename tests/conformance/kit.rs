@@ -1,0 +1,390 @@
+//! What the cases are written with: a broker to try, events to send, members to work.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evcat::broker::*;
+use evcat::event::{Batch, Event, HeadersBuf, Name, Position};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::fixture::{Fixture, World};
+
+/// How long something that must happen may take, on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long something that must not happen is waited for.
+pub const QUIET: Duration = Duration::from_millis(150);
+
+/// One thing that holds on every broker with these abilities. It fails by panicking.
+pub struct Case {
+    /// The function's name.
+    pub name: &'static str,
+    /// What it needs, and so proves.
+    pub needs: &'static [&'static Ability],
+    /// Runs it on a fresh broker.
+    pub run: fn(Rig) -> Pin<Box<dyn Future<Output = ()>>>,
+}
+
+/// A list of cases: the abilities each one proves, and its function.
+macro_rules! cases {
+    ($([$($ability:ident),*] => $name:ident;)*) => {
+        &[$($crate::kit::Case {
+            name: stringify!($name),
+            needs: &[$(&evcat::broker::abilities::$ability),*],
+            run: |rig| Box::pin($name(rig)),
+        }),*]
+    };
+}
+
+pub(crate) use cases;
+
+/// A broker of one case's own.
+pub struct Rig {
+    /// What is tried.
+    pub broker: Arc<dyn Broker>,
+    /// The row it was made from.
+    pub fixture: &'static Fixture,
+    world: Box<dyn World>,
+}
+
+impl Rig {
+    pub fn new(fixture: &'static Fixture) -> Rig {
+        let world = (fixture.world)();
+        Rig { broker: world.connect(), fixture, world }
+    }
+
+    /// Another client of the same broker, as another process would be.
+    pub fn another(&self) -> Arc<dyn Broker> {
+        self.world.connect()
+    }
+
+    /// A client whose broker is not there, so that only what needs no I/O can answer.
+    pub fn nowhere(&self) -> Arc<dyn Broker> {
+        self.world.nowhere()
+    }
+
+    /// Whether nothing has been made where nobody is.
+    pub fn nowhere_is_untouched(&self) -> bool {
+        self.world.nowhere_is_untouched()
+    }
+
+    pub fn can(&self, ability: &Ability) -> bool {
+        (ability.has)(&self.broker.capabilities("t"))
+    }
+
+    /// A topic that is there and empty.
+    pub async fn topic(&self, name: &str) -> Name {
+        if self.can(&abilities::CREATE_TOPICS) {
+            self.broker.create_topic(name, &[]).await.unwrap();
+        }
+        name.into()
+    }
+
+    /// A topic with one group that gets all of it.
+    pub async fn topic_with_group(&self, name: &str, group: &str) -> Name {
+        let topic = self.topic(name).await;
+        self.group(&topic, group, Start::Earliest).await;
+        topic
+    }
+
+    pub async fn group(&self, topic: &Name, group: &str, from: Start) -> Vec<String> {
+        self.broker.create_group(&group_of(&[topic.clone()], group), &from, None).await.unwrap()
+    }
+
+    pub async fn publisher(&self) -> Box<dyn Publisher> {
+        self.broker.publisher(PublishOptions::default()).await.unwrap()
+    }
+
+    /// Publishes, and fails unless every event was acknowledged.
+    pub async fn publish(&self, events: Vec<Event>) -> Vec<Receipt> {
+        self.publisher().await.send(events).await.into_iter().map(Result::unwrap).collect()
+    }
+
+    /// `n` events with payloads `from..from + n`, over so many keys (0: no key; fewer where a broker has none).
+    pub fn numbered(&self, topic: &Name, from: usize, n: usize, keys: usize) -> Vec<Event> {
+        let keyed = keys > 0 && self.can(&abilities::KEY);
+        let key = |i: usize| keyed.then(|| format!("k{}", i % keys).into_bytes());
+        batch(topic, (from..from + n).map(|i| (key(i), Some(i.to_string().into_bytes()))))
+    }
+
+    pub async fn reader(&self, topics: &[Name], start: Start, stop: Stop) -> Box<dyn Reader> {
+        self.broker.reader(looking(topics, start, stop)).await.unwrap()
+    }
+
+    /// Everything from `start` to the end as it is now.
+    pub async fn read(&self, topics: &[Name], start: Start) -> Vec<Event> {
+        to_end(self.reader(topics, start, Stop::Now).await).await
+    }
+
+    /// Begins to look, so that what is published from now on is seen, by whatever way this broker has.
+    pub async fn watch(&self, topic: &Name) -> Watch {
+        if self.can(&abilities::PEEK) {
+            return Watch::Look(self.reader(std::slice::from_ref(topic), Start::Latest, Stop::Never).await);
+        }
+        self.group(topic, "watch", Start::Latest).await;
+        Watch::Work(self.member(topic, "watch", working(1000)).await)
+    }
+
+    pub async fn member(&self, topic: &Name, group: &str, options: SubscribeOptions) -> Member {
+        Member::of(&self.broker, group_of(&[topic.clone()], group), options).await
+    }
+
+    /// What the broker says of one group.
+    pub async fn facts(&self, topic: &Name, group: &str) -> GroupInfo {
+        let all = self.broker.groups(topic).await.unwrap();
+        all.into_iter().find(|info| info.group == group).expect("the group is listed")
+    }
+
+    /// The lag of a group, where it is known.
+    pub async fn lag(&self, topic: &Name, group: &str) -> Option<u64> {
+        self.facts(topic, group).await.lag.map(|count| count.events)
+    }
+}
+
+pub fn group_of(topics: &[Name], group: &str) -> Source {
+    Source::Group { topics: topics.to_vec(), group: group.into() }
+}
+
+pub fn looking(topics: &[Name], start: Start, stop: Stop) -> ReadOptions {
+    ReadOptions { topics: topics.to_vec(), partition: None, start, stop, unsettled: false }
+}
+
+/// A member with so many in flight and a lease that outlasts every case.
+pub fn working(in_flight: usize) -> SubscribeOptions {
+    SubscribeOptions {
+        stop: Stop::Never,
+        in_flight,
+        lease: Duration::from_secs(120),
+        grace: Duration::from_secs(5),
+        ordered: true,
+    }
+}
+
+/// Key and payload.
+pub type KeyAndPayload = (Option<Vec<u8>>, Option<Vec<u8>>);
+
+pub fn batch(topic: &Name, parts: impl IntoIterator<Item = KeyAndPayload>) -> Vec<Event> {
+    let mut batch = Batch::default();
+    for (key, payload) in parts {
+        let headers = HeadersBuf::default();
+        batch.push(topic, key.as_deref(), headers.as_headers(), payload.as_deref(), None, Position::Unknown);
+    }
+    batch.finish()
+}
+
+/// One event with all of its parts.
+pub fn event(
+    topic: &Name,
+    key: Option<&[u8]>,
+    headers: &HeadersBuf,
+    payload: Option<&[u8]>,
+    timestamp: Option<i64>,
+) -> Event {
+    let mut batch = Batch::default();
+    batch.push(topic, key, headers.as_headers(), payload, timestamp, Position::Unknown);
+    batch.finish().remove(0)
+}
+
+/// One event without key or headers.
+pub fn said(topic: &Name, payload: &str) -> Event {
+    event(topic, None, &HeadersBuf::default(), Some(payload.as_bytes()), None)
+}
+
+/// The payload as text.
+pub fn text(event: &Event) -> String {
+    String::from_utf8_lossy(event.payload().unwrap_or(b"(tombstone)")).into_owned()
+}
+
+pub fn texts<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<String> {
+    events.into_iter().map(text).collect()
+}
+
+pub fn of(deliveries: &[Delivery]) -> Vec<String> {
+    texts(deliveries.iter().map(|delivery| &delivery.event))
+}
+
+/// `from..to` as the payloads of `numbered` are.
+pub fn numbers(from: usize, to: usize) -> Vec<String> {
+    (from..to).map(|i| i.to_string()).collect()
+}
+
+pub fn sorted(mut texts: Vec<String>) -> Vec<String> {
+    texts.sort_by_key(|text| (text.len(), text.clone()));
+    texts
+}
+
+/// Reads until the reader says that the stop is reached.
+pub async fn to_end(mut reader: Box<dyn Reader>) -> Vec<Event> {
+    let mut all = Vec::new();
+    loop {
+        match timeout(PATIENCE, reader.next()).await.expect("the reader reaches its stop").unwrap() {
+            Read::Events(events) => {
+                assert!(!events.is_empty(), "a batch is never empty");
+                all.extend(events);
+            }
+            Read::CaughtUp => {}
+            Read::End => break,
+        }
+    }
+    reader.close().await.unwrap();
+    all
+}
+
+/// Reads exactly `n` events.
+pub async fn next_n(reader: &mut Box<dyn Reader>, n: usize) -> Vec<Event> {
+    let mut all = Vec::new();
+    let until = Instant::now() + PATIENCE;
+    while all.len() < n {
+        match timeout_at(until, reader.next()).await {
+            Err(_) => panic!("{} of {n} events came: {:?}", all.len(), texts(&all)),
+            Ok(Ok(Read::Events(events))) => all.extend(events),
+            Ok(Ok(Read::CaughtUp)) => {}
+            Ok(Ok(Read::End)) => panic!("the end after {} of {n} events", all.len()),
+            Ok(Err(error)) => panic!("{error}"),
+        }
+    }
+    assert_eq!(all.len(), n, "more than were published: {:?}", texts(&all));
+    all
+}
+
+/// Sees what is published to a topic.
+pub enum Watch {
+    Look(Box<dyn Reader>),
+    Work(Member),
+}
+
+impl Watch {
+    /// The next `n` events, and not one more.
+    pub async fn take(&mut self, n: usize) -> Vec<Event> {
+        match self {
+            Watch::Look(reader) => next_n(reader, n).await,
+            Watch::Work(member) => {
+                let mut all = Vec::new();
+                while all.len() < n {
+                    let some = member.some().await;
+                    member.ack(&some).await;
+                    all.extend(some.into_iter().map(|delivery| delivery.event));
+                }
+                all
+            }
+        }
+    }
+}
+
+/// A member of a group, and what it was told.
+pub struct Member {
+    subscription: Box<dyn Subscription>,
+    waiting: Vec<Delivery>,
+    /// Tokens that are no longer ours.
+    pub lost: Vec<Token>,
+}
+
+impl Member {
+    pub async fn of(broker: &Arc<dyn Broker>, source: Source, options: SubscribeOptions) -> Member {
+        let subscription = broker.subscription(source, options).await.unwrap();
+        Member { subscription, waiting: Vec::new(), lost: Vec::new() }
+    }
+
+    /// What comes next, or `None` at the end. What is being revoked is given back.
+    pub async fn step(&mut self) -> Option<Vec<Delivery>> {
+        if !self.waiting.is_empty() {
+            return Some(std::mem::take(&mut self.waiting));
+        }
+        loop {
+            match self.subscription.receive().await.unwrap() {
+                Received::Deliveries(deliveries) => {
+                    assert!(!deliveries.is_empty(), "there is always something to say");
+                    return Some(deliveries);
+                }
+                Received::Revoking(tokens) => self.settle_all(tokens, Settlement::Release).await,
+                Received::Lost(tokens) => self.lost.extend(tokens),
+                Received::End => return None,
+            }
+        }
+    }
+
+    /// At least one delivery.
+    pub async fn some(&mut self) -> Vec<Delivery> {
+        timeout(PATIENCE, self.step()).await.expect("a delivery comes").expect("before the end")
+    }
+
+    /// The next `n`.
+    pub async fn take(&mut self, n: usize) -> Vec<Delivery> {
+        let mut all = Vec::new();
+        let until = Instant::now() + PATIENCE;
+        while all.len() < n {
+            match timeout_at(until, self.step()).await {
+                Err(_) => panic!("{} of {n} deliveries came: {:?}", all.len(), of(&all)),
+                Ok(None) => panic!("the end after {} of {n} deliveries", all.len()),
+                Ok(Some(some)) => all.extend(some),
+            }
+        }
+        self.waiting = all.split_off(n);
+        all
+    }
+
+    /// Acks everything until the end, and answers what it was.
+    pub async fn drain(&mut self) -> Vec<Delivery> {
+        let mut all = Vec::new();
+        while let Some(some) = timeout(PATIENCE, self.step()).await.expect("the end is said") {
+            self.ack(&some).await;
+            all.extend(some);
+        }
+        all
+    }
+
+    /// Nothing comes for a while.
+    pub async fn idle(&mut self) {
+        if let Ok(Some(some)) = timeout(QUIET, self.step()).await {
+            panic!("{:?} was delivered", of(&some));
+        }
+    }
+
+    /// Waits until it is told that something was lost.
+    pub async fn until_lost(&mut self) {
+        let until = Instant::now() + PATIENCE;
+        while self.lost.is_empty() {
+            match timeout_at(until, self.subscription.receive())
+                .await
+                .expect("it is told of the loss")
+                .unwrap()
+            {
+                Received::Lost(tokens) => self.lost.extend(tokens),
+                Received::Deliveries(more) => self.waiting.extend(more),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    pub async fn settle(&self, delivery: &Delivery, how: Settlement) -> Result<Option<Receipt>> {
+        self.subscription.settle(vec![(delivery.token, how)]).await.unwrap().remove(0)
+    }
+
+    pub async fn settle_each(&self, items: Vec<(Token, Settlement)>) -> Vec<Result<Option<Receipt>>> {
+        let n = items.len();
+        let answers = self.subscription.settle(items).await.unwrap();
+        assert_eq!(answers.len(), n, "one answer per item");
+        answers
+    }
+
+    pub async fn ack(&self, deliveries: &[Delivery]) {
+        self.settle_all(deliveries.iter().map(|delivery| delivery.token), Settlement::Ack).await;
+    }
+
+    pub async fn settle_all(&self, tokens: impl IntoIterator<Item = Token>, how: Settlement) {
+        let items: Vec<_> = tokens.into_iter().map(|token| (token, how.clone())).collect();
+        for answer in self.settle_each(items).await {
+            answer.unwrap();
+        }
+    }
+
+    pub async fn extend(&self, deliveries: &[Delivery]) {
+        let tokens: Vec<_> = deliveries.iter().map(|delivery| delivery.token).collect();
+        self.subscription.extend(&tokens).await.unwrap();
+    }
+
+    pub async fn close(self) {
+        self.subscription.close().await.unwrap();
+    }
+}

@@ -1,0 +1,102 @@
+//! One list of cases, run for every broker: what a backend claims is proved, what it denies is proved to be refused.
+//!
+//! A backend is one row in `fixture.rs`. A case names the abilities it needs; a fixture that lacks one of them does not
+//! run it, and runs the refusal of that ability instead (`refuse.rs`). A fixture whose broker is not there is listed as
+//! ignored, and `EVCAT_REQUIRE_ALL=1` makes that a failure.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::disallowed_methods, reason = "the one variable of this suite is read here")]
+
+mod admin;
+mod claim;
+mod fixture;
+mod groups;
+mod kit;
+mod letters;
+mod names;
+mod order;
+mod publish;
+mod read;
+mod refuse;
+mod settle;
+
+use std::time::Duration;
+
+use evcat::broker::{abilities, missing};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use fixture::{FIXTURES, Fixture};
+use kit::{Case, Rig};
+
+/// No case takes longer than this, whatever hangs.
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn main() {
+    let require_all = std::env::var("EVCAT_REQUIRE_ALL").is_ok_and(|value| value == "1");
+    let mut trials = vec![Trial::test("every ability is proved and refused", || Ok(every_ability()))];
+    for fixture in FIXTURES {
+        let have = (fixture.capabilities)("t");
+        for case in cases() {
+            let needs: Vec<_> = case.needs.iter().map(|ability| ("", *ability)).collect();
+            if missing(&have, &needs).is_none() {
+                trials.push(trial(fixture, case, require_all));
+            }
+        }
+        for refusal in refuse::REFUSALS {
+            if !(refusal.ability.has)(&have) {
+                trials.push(trial(fixture, &refusal.case, require_all));
+            }
+        }
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+fn cases() -> impl Iterator<Item = &'static Case> {
+    [
+        publish::CASES,
+        read::CASES,
+        groups::CASES,
+        order::CASES,
+        claim::CASES,
+        settle::CASES,
+        letters::CASES,
+        admin::CASES,
+        names::CASES,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+fn trial(fixture: &'static Fixture, case: &'static Case, require_all: bool) -> Trial {
+    let name = format!("{}: {}", fixture.name, case.name.replace('_', " "));
+    Trial::ignorable_test(name, move || match (fixture.missing)() {
+        Some(what) if require_all => Err(Failed::from(format!("{what}, and EVCAT_REQUIRE_ALL is set"))),
+        Some(what) => Ok(Completion::ignored_with(what)),
+        None => {
+            run(fixture, case);
+            Ok(Completion::Completed)
+        }
+    })
+}
+
+fn run(fixture: &'static Fixture, case: &'static Case) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let rig = Rig::new(fixture);
+        if tokio::time::timeout(LIMIT, (case.run)(rig)).await.is_err() {
+            panic!("not done after {LIMIT:?}: something waits for ever");
+        }
+    });
+}
+
+/// The list of cases is whole: each ability is needed by a case that proves it, and has a refusal.
+fn every_ability() {
+    for ability in abilities::ALL {
+        let same = |other: &&evcat::broker::Ability| other.name == ability.name;
+        assert!(cases().any(|case| case.needs.iter().any(same)), "nothing proves '{}'", ability.name);
+        assert!(
+            refuse::REFUSALS.iter().any(|refusal| same(&refusal.ability)),
+            "nothing shows how '{}' is refused",
+            ability.name
+        );
+    }
+}
