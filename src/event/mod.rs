@@ -4,12 +4,20 @@
 //! JSON line (`line`) and length-prefixed frames (`frames`).
 
 mod arena;
+pub mod cloudevents;
+pub mod frames;
 mod headers;
+mod identity;
+pub(crate) mod json;
+pub mod line;
 pub mod own;
 mod position;
+pub mod time;
+pub mod trace;
 
 pub use arena::{Batch, Event, Extra, Slice};
 pub use headers::{HeaderValue, Headers, HeadersBuf};
+pub use identity::identity;
 pub use position::Position;
 
 use std::sync::Arc;
