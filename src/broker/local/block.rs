@@ -81,6 +81,11 @@ impl Blocks {
         }
     }
 
+    /// Those that have ended.
+    pub fn sealed(&self) -> &[Block] {
+        &self.done
+    }
+
     /// All of them.
     pub fn finish(mut self) -> Vec<Block> {
         self.seal();

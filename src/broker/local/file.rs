@@ -93,11 +93,17 @@ impl Store {
         let version = match head {
             Head::Ours { .. } => schema::version(&sql)?,
             // Somebody is making it at this moment, died while doing so, or it belongs to another program.
-            Head::Unsigned => match signature(&sql)? {
-                schema::APPLICATION => schema::version(&sql)?,
-                0 if is_bare(&sql)? => 0,
-                _ => return Err(fault::foreign("open", &place.path).into()),
-            },
+            Head::Unsigned => {
+                // One state for all three, because it may be made between them.
+                sql.execute_batch("BEGIN")?;
+                let found = (signature(&sql)?, is_bare(&sql)?, schema::version(&sql)?);
+                sql.execute_batch("COMMIT")?;
+                match found {
+                    (schema::APPLICATION, _, version) => version,
+                    (0, true, 0) => 0,
+                    _ => return Err(fault::foreign("open", &place.path).into()),
+                }
+            }
             Head::Empty => 0,
         };
         if version > known {
@@ -239,7 +245,7 @@ enum Head {
     Ours {
         log_mode: bool,
     },
-    /// An SQLite file in log mode with no application named in its first page; the log may hold a newer first page.
+    /// An SQLite file with no application named in its first page; the log may hold a newer first page.
     Unsigned,
 }
 
@@ -266,7 +272,7 @@ fn look(place: &Place) -> Result<Head> {
         (true, mode, Some(application)) if application == ours => {
             Ok(Head::Ours { log_mode: mode == Some(&2) })
         }
-        (true, Some(2), Some([0, 0, 0, 0])) => Ok(Head::Unsigned),
+        (true, _, Some([0, 0, 0, 0])) => Ok(Head::Unsigned),
         _ => Err(fault::foreign("open", &place.path).into()),
     }
 }
@@ -292,4 +298,31 @@ fn prepare(sql: &Connection) -> Result<()> {
     schema::migrate(sql, schema::STEPS, version)?;
     // So that the first page of the file itself says whose it is.
     Ok(sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Bench;
+    use super::*;
+
+    #[test]
+    fn many_may_make_the_file_at_once() {
+        for _ in 0..20 {
+            let bench = Bench::new();
+            std::thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(|| {
+                        let store = bench.store();
+                        let one = |sql: &Connection| {
+                            Ok(sql.execute("INSERT INTO topic(name) VALUES (random())", [])?)
+                        };
+                        store.write(Durability::Process, Bell::Silent, one).unwrap();
+                    });
+                }
+            });
+            let n =
+                bench.store().sql().query_row("SELECT count(*) FROM topic", [], |row| row.get::<_, i64>(0));
+            assert_eq!(n.unwrap(), 8);
+        }
+    }
 }

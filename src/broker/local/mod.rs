@@ -4,6 +4,8 @@
 //! reader and subscription have a thread and a connection each ([`worker`]), everything else shares one.
 
 mod block;
+mod checkpoint;
+mod dedup;
 mod fault;
 mod file;
 mod group;
@@ -11,10 +13,13 @@ mod log;
 mod name;
 mod publisher;
 mod reader;
+mod retention;
 mod schema;
 mod seek;
 mod side;
 mod subscription;
+#[cfg(test)]
+mod testing;
 mod topics;
 mod watch;
 mod worker;
@@ -33,6 +38,9 @@ use worker::Worker;
 
 /// The keys of `-X`.
 pub const OPTIONS: &[(&str, &str)] = &[];
+
+/// SQLite takes rows of a billion bytes; this leaves room for the rest of the block.
+const MAX_EVENT: usize = 512 << 20;
 
 /// What it can do, the same for every topic.
 pub fn capabilities(_topic: &str) -> Capabilities {
@@ -62,7 +70,7 @@ pub fn capabilities(_topic: &str) -> Capabilities {
         address_group: true,
         lag: true,
         read_creates: false,
-        max_event: Some(1 << 30),
+        max_event: Some(MAX_EVENT as u64),
         max_headers: None,
     }
 }

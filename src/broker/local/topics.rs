@@ -1,14 +1,16 @@
 //! Topics: told of, made and deleted; and what `check` finds.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use globset::GlobBuilder;
 use rusqlite::{Connection, params};
 
 use super::fault::Result as Done;
+use super::file::{Bell, Durability};
 use super::log::{self, Topic, row_id};
 use super::worker::Worker;
-use super::{name, schema};
+use super::{dedup, name, schema};
 use crate::broker::{Count, Error, Kind, Result, TopicInfo};
 
 /// See [`Broker::check`](crate::broker::Broker::check).
@@ -21,7 +23,7 @@ pub async fn check(worker: &Worker) -> Result<Vec<(String, String)>> {
             let groups = count("SELECT count(*) FROM grp WHERE name != ''")?;
             // Proves the right to write, which opening does not.
             let write = |_: &Connection| Ok(());
-            store.write(super::file::Durability::Process, super::file::Bell::Silent, write)?;
+            store.write(Durability::Process, Bell::Silent, write)?;
             let bytes = std::fs::metadata(&store.place().path)?.len();
             let fact = |name: &str, value: String| (name.to_string(), value);
             Ok(vec![
@@ -177,7 +179,7 @@ pub async fn create(worker: &Worker, topic: &str, options: &[(String, String)]) 
     let topic = topic.to_string();
     worker
         .call("create_topic", move |store| {
-            store.write(super::file::Durability::Power, super::file::Bell::Ring, |sql| {
+            store.write(Durability::Power, Bell::Ring, |sql| {
                 if log::topic(sql, &topic)?.is_some() {
                     return Err(Error::new(Kind::Rejected, "create_topic", subject, "exists already").into());
                 }
@@ -199,10 +201,16 @@ pub async fn delete(worker: &Worker, topic: &str) -> Result<()> {
     let missing = not_found.clone();
     let done = worker
         .call_existing("delete_topic", move |store| {
-            store.write(super::file::Durability::Power, super::file::Bell::Ring, |sql| {
+            store.write(Durability::Power, Bell::Ring, |sql| {
                 let topic = log::topic(sql, &topic)?.ok_or(missing)?;
                 let range = [row_id(topic.id, 0), row_id(topic.id, log::MAX_OFFSET)];
                 let groups = "SELECT id FROM grp WHERE topic=?1";
+                if topic.dedup_ms.is_some() {
+                    log::scan(sql, topic.id, 0, |block| {
+                        dedup::forget(sql, &topic, &block)?;
+                        Ok(ControlFlow::Continue(()))
+                    })?;
+                }
                 sql.execute("DELETE FROM block WHERE id >= ?1 AND id <= ?2", range)?;
                 sql.execute("DELETE FROM settled WHERE id >= ?1 AND id <= ?2", range)?;
                 sql.execute(&format!("DELETE FROM open WHERE id >> 41 IN ({groups})"), [topic.id])?;
