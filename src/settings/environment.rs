@@ -60,6 +60,11 @@ pub fn environment() -> &'static Environment {
     ENVIRONMENT.get_or_init(|| Environment::read(|name| std::env::var_os(name)))
 }
 
+/// A variable that a setting names (`password_env`), not one of evcat's own.
+pub(super) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@ pub mod duration;
 pub mod endpoint;
 mod environment;
 pub mod point;
+pub mod profiles;
 mod secret;
 
 pub use environment::{Environment, environment};

@@ -1,17 +1,21 @@
 //! What a command works with: the broker it was given, how to talk, when to stop.
 
+mod choice;
+mod read_only;
+
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::broker::{self, Ability, BACKENDS, Broker, Start, Stop, Surroundings, abilities};
 use crate::cli::GlobalArgs;
 use crate::event::{Millis, Name};
-use crate::outcome::Failure;
+use crate::outcome::{Exit, Failure};
 use crate::output::Ui;
-use crate::settings::endpoint::{self, Address};
+use crate::settings::Environment;
 use crate::settings::point::{self, Point, Range, Reference};
-use crate::settings::{Environment, Secret};
 use crate::shutdown;
+
+pub use choice::{Choice, shell_quoted};
 
 /// What is known before a broker was chosen; enough for `help`, `completions` and `profiles`.
 pub struct Setup {
@@ -53,40 +57,19 @@ pub struct Endpoint {
     pub read_only: bool,
 }
 
-/// A broker that was chosen and is not opened yet.
-pub struct Choice {
-    /// Its names.
-    pub endpoint: Endpoint,
-    /// Its URL.
-    pub address: Address,
-    /// Options of its profile.
-    pub options: Vec<(String, String)>,
-}
-
 impl Setup {
-    /// The broker of `-b`, else of `EVCAT_BROKER`, else `local:`.
-    pub fn choose(&self) -> Result<Choice, Failure> {
-        if let Some(given) = &self.global.broker {
-            let mut choice = choose(given, self.environment)?;
-            choice.endpoint.flag = format!(" -b {}", shell_quoted(&endpoint::mask(given)));
-            return Ok(choice);
-        }
-        match self.environment.broker.as_deref() {
-            Some("") => Err(Failure::usage("EVCAT_BROKER is set and empty")
-                .hint("unset it, or: export EVCAT_BROKER=local:")),
-            Some(given) => choose(given, self.environment),
-            None => {
-                if !self.ui.err.terminal {
-                    self.ui.status("broker: local: (neither -b nor EVCAT_BROKER is set)");
-                }
-                choose("local:", self.environment)
-            }
-        }
-    }
-
     /// Makes the chosen broker, without I/O on it.
     pub fn session(&self) -> anyhow::Result<Session> {
-        let Choice { endpoint, address, mut options } = self.choose()?;
+        let choice = Choice::make(self.global.broker.as_deref(), self.environment)?;
+        if choice.by_default && !self.ui.err.terminal {
+            self.ui.status("broker: local: (neither -b nor EVCAT_BROKER is set)");
+        }
+        self.open(choice)
+    }
+
+    /// The same with a broker that was chosen otherwise.
+    pub fn open(&self, choice: Choice) -> anyhow::Result<Session> {
+        let mut options = choice.options.clone();
         for option in &self.global.options {
             options.push(key_value(option)?);
         }
@@ -96,18 +79,19 @@ impl Setup {
             options,
             data_dir: self.environment.data_dir.clone().unwrap_or_default(),
         };
-        let broker = open(&address, surroundings.clone(), self.environment)?;
+        let broker = choice.open(surroundings.clone(), self.environment)?;
         let (ui, stop, environment) = (self.ui.clone(), self.stop.clone(), self.environment);
-        Ok(Session { ui, stop, endpoint, broker, surroundings, environment })
+        Ok(Session { ui, stop, endpoint: choice.endpoint, broker, surroundings, environment })
     }
 }
 
 impl Session {
     /// Opens another broker (`--to-broker`): its own options, the same clock and patience.
     pub fn second(&self, given: &str) -> anyhow::Result<(Endpoint, Arc<dyn Broker>)> {
-        let Choice { endpoint, address, options } = choose(given, self.environment)?;
-        let surroundings = Surroundings { options, ..self.surroundings.clone() };
-        Ok((endpoint, open(&address, surroundings, self.environment)?))
+        let choice = Choice::of(given, self.environment)?;
+        let surroundings = Surroundings { options: choice.options.clone(), ..self.surroundings.clone() };
+        let broker = choice.open(surroundings, self.environment)?;
+        Ok((choice.endpoint, broker))
     }
 
     /// Refuses, before any I/O, the first flag that this broker cannot serve on this topic.
@@ -194,49 +178,17 @@ pub fn guard(
 
 /// The same as [`Session::writable`] for any broker, such as that of `--to-broker`.
 pub fn writable(endpoint: &Endpoint, command: &str) -> Result<(), Failure> {
-    match endpoint.read_only {
+    let Endpoint { name, read_only, .. } = endpoint;
+    match read_only {
         false => Ok(()),
-        true => {
-            let refusal = format!("{command}: the profile '{}' is read-only", endpoint.name);
-            Err(Failure::usage(refusal)
-                .hint("looking is allowed: tail, replay to stdout, dlq list/peek/show/stats"))
-        }
+        true => Err(Failure::usage(format!("{command}: {name} is for reading only"))
+            .exit(Exit::Denied)
+            .hint(format!("read_only = true stands in its profile: evcat profiles show {name}"))),
     }
 }
 
-fn choose(given: &str, environment: &Environment) -> Result<Choice, Failure> {
-    if !endpoint::is_url(given) {
-        return Err(Failure::usage(format!("there is no profile '{given}'")));
-    }
-    let address = endpoint::parse(given, environment.home.as_deref())?;
-    let name = match address.shown.strip_suffix(':') {
-        Some(bare) => bare.to_owned(),
-        None => address.shown.clone(),
-    };
-    let endpoint = Endpoint { name, backend: address.backend.name, flag: String::new(), read_only: false };
-    Ok(Choice { endpoint, address, options: Vec::new() })
-}
-
-fn open(
-    address: &Address,
-    mut surroundings: Surroundings,
-    environment: &Environment,
-) -> anyhow::Result<Arc<dyn Broker>> {
-    if address.location.scheme == "local"
-        && address.location.rest.is_empty()
-        && environment.data_dir.is_none()
-    {
-        let failure =
-            Failure::usage("local: has no place for its file: neither XDG_DATA_HOME nor HOME is set");
-        return Err(failure.hint("name a file: evcat -b local:PATH").into());
-    }
-    surroundings.options.extend(
-        address.password.as_ref().map(Secret::expose).map(|password| ("password".into(), password.into())),
-    );
-    Ok(broker::open(&address.location, surroundings)?)
-}
-
-fn key_value(option: &str) -> Result<(String, String), Failure> {
+/// `KEY=VALUE` of `-X`.
+pub fn key_value(option: &str) -> Result<(String, String), Failure> {
     match option.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => {
@@ -249,13 +201,4 @@ fn key_value(option: &str) -> Result<(String, String), Failure> {
 fn wall_clock() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
-}
-
-/// As a shell reads it back.
-pub fn shell_quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,@+=%".contains(c);
-    match !text.is_empty() && text.chars().all(plain) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', r"'\''")),
-    }
 }
