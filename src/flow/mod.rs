@@ -1,5 +1,7 @@
 //! What happens between a broker and a person: filters, pace, lanes, handlers, checkpoints.
 
+pub mod failures;
+pub mod filter;
 pub mod lanes;
 pub mod outbox;
 pub mod pacer;

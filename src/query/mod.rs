@@ -5,6 +5,7 @@
 
 mod engine;
 mod runner;
+mod transform;
 mod value;
 
 use std::sync::Arc;
@@ -15,6 +16,8 @@ use crate::event::Event;
 use crate::outcome::Failure;
 use engine::Engine;
 use runner::Runner;
+
+pub use transform::Transform;
 
 /// What an expression made of an event, or why it made nothing.
 pub type Answer<T> = Result<T, String>;

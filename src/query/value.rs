@@ -4,12 +4,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jaq_json::{Map, Num, Rc, Val};
 
-use crate::event::{Event, HeaderValue, Headers, Millis, Position};
+use crate::event::{Event, HeaderValue, Headers, Position, time};
 
 type Failed = jaq_json::Error;
 
-/// Deeper JSON than this is text to a filter: the engine recurses, and a payload must not be able to end the process.
-const DEEPEST: usize = 512;
+/// Deeper JSON than this is text, as in the canonical line: the engine recurses, and a payload must not be able to end
+/// the process.
+const DEEPEST: usize = 127;
 
 /// The canonical event. `failure` is the raw JSON of `.failure`, for dead letters.
 pub(super) fn of_event(event: &Event, failure: Option<&str>) -> Val {
@@ -28,7 +29,7 @@ pub(super) fn of_event(event: &Event, failure: Option<&str>) -> Val {
         other => put("position", Val::from(other.to_string())),
     }
     if let Some(at) = event.timestamp() {
-        put("timestamp", Val::from(timestamp(at)));
+        put("timestamp", Val::from(time::text(at)));
     }
     put("key", event.key().map_or(Val::Null, bytes));
     put("headers", headers(event.headers()));
@@ -85,7 +86,7 @@ pub(super) fn header(value: HeaderValue<'_>) -> Val {
         HeaderValue::Int(n) => Val::from(n as isize),
         HeaderValue::Float(n) => Val::from(n),
         HeaderValue::Bool(yes) => Val::from(yes),
-        HeaderValue::Time(at) => Val::from(timestamp(at)),
+        HeaderValue::Time(at) => Val::from(time::text(at)),
         HeaderValue::Table(table) => json(table.as_bytes()).unwrap_or_else(|| text(table.as_bytes())),
     }
 }
@@ -108,10 +109,6 @@ fn bytes(value: &[u8]) -> Val {
 
 fn text(value: &[u8]) -> Val {
     Val::utf8_str(value.to_vec())
-}
-
-fn timestamp(at: Millis) -> String {
-    jiff::Timestamp::from_millisecond(at).map_or_else(|_| at.to_string(), |at| format!("{at:.3}"))
 }
 
 /// Parses JSON and nothing else: the engine's own reader takes comments, `NaN` and bytes too, and has no bound on depth.
