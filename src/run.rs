@@ -9,10 +9,10 @@ use clap::{Parser, ValueEnum};
 use crate::broker::BACKENDS;
 use crate::cli::{Cli, Command, GlobalArgs, When};
 use crate::commands::{self, help};
-use crate::outcome::{self, Exit, Outcome};
+use crate::outcome::{self, Exit, Failure, Outcome};
 use crate::output::stdout::{Closed, print};
 use crate::output::{Style, Ui};
-use crate::session::Setup;
+use crate::session::{Choice, Setup};
 use crate::settings::environment;
 use crate::shutdown::{self, Stop};
 use crate::usage;
@@ -66,6 +66,10 @@ fn run(cli: Cli, ui: &Ui) -> anyhow::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         let setup = Setup { ui: ui.clone(), stop: Stop::on_signals()?, global, environment: environment() };
+        if setup.global.options.iter().any(|option| option == "help") {
+            print(&options(&setup)?)?;
+            return Ok(Outcome::Done);
+        }
         match command {
             Some(command) => dispatch(command, &setup).await,
             None => {
@@ -102,6 +106,18 @@ fn versions() -> String {
         None => format!("  {:10} not compiled in\n", backend.name),
     });
     format!("evcat {VERSION}\nbrokers:\n{}", brokers.collect::<String>())
+}
+
+/// `-X help`: the options of the broker that would be used.
+fn options(setup: &Setup) -> Result<String, Failure> {
+    let backend = Choice::make(setup.global.broker.as_deref(), setup.environment)?.address.backend;
+    let name = backend.name;
+    if backend.options.is_empty() {
+        return Ok(format!("{name} has no options\n"));
+    }
+    let width = backend.options.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
+    let lines = backend.options.iter().map(|(key, help)| format!("  {key:width$}  {help}\n"));
+    Ok(format!("options of {name}, given as -X KEY=VALUE:\n{}", lines.collect::<String>()))
 }
 
 fn first_screen(setup: &Setup, style: Style) -> String {

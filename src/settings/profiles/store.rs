@@ -65,6 +65,7 @@ impl Profiles {
         } else {
             profiles[name.as_str()] = Item::Table(table);
         }
+        self.profiles.push(profile.clone());
         Ok(())
     }
 
