@@ -1,7 +1,9 @@
 //! What happens between a broker and a person: filters, pace, lanes, handlers, checkpoints.
 
+pub mod driver;
 pub mod failures;
 pub mod filter;
+pub mod handler;
 pub mod lanes;
 pub mod outbox;
 pub mod pacer;

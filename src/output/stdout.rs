@@ -5,6 +5,7 @@
 
 use std::io::Write;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{mpsc, oneshot};
@@ -47,6 +48,7 @@ pub struct Stdout {
     jobs: mpsc::Sender<Job>,
     spare: mpsc::Receiver<Vec<u8>>,
     failed: Arc<OnceLock<Closed>>,
+    written: Arc<AtomicU64>,
 }
 
 impl Stdout {
@@ -61,11 +63,13 @@ impl Stdout {
         let (give_back, spare) = mpsc::channel(8);
         let failed: Arc<OnceLock<Closed>> = Arc::default();
         let seen = failed.clone();
+        let written = Arc::<AtomicU64>::default();
+        let count = written.clone();
         std::thread::Builder::new().name("stdout".into()).spawn(move || {
             while let Some(job) = queue.blocking_recv() {
                 match job {
                     Job::Write(mut bytes) => {
-                        if let Err(error) = out.write_all(&bytes).and_then(|()| out.flush()) {
+                        if let Err(error) = write_all(&mut out, &bytes, &count).and_then(|()| out.flush()) {
                             let _ = seen.set(Closed(Arc::new(error)));
                             return; // dropping the queue is how writers notice
                         }
@@ -78,7 +82,7 @@ impl Stdout {
                 }
             }
         })?;
-        Ok(Stdout { jobs, spare, failed })
+        Ok(Stdout { jobs, spare, failed, written })
     }
 
     /// An empty buffer, used before if one is at hand.
@@ -110,8 +114,61 @@ impl Stdout {
         self.why()
     }
 
+    /// Bytes that the other side has, also of a write that failed half way; final once a write or a flush failed.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
+    }
+
     fn why(&self) -> Closed {
         let unknown = || Closed(Arc::new(std::io::ErrorKind::BrokenPipe.into()));
         self.failed.get().cloned().unwrap_or_else(unknown)
+    }
+}
+
+/// Like that of `std`, counting.
+fn write_all(out: &mut impl Write, mut bytes: &[u8], count: &AtomicU64) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        match out.write(bytes) {
+            Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                count.fetch_add(n as u64, Ordering::Release);
+                bytes = &bytes[n..];
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes so many bytes in all, seven at a time.
+    struct Narrow(usize);
+
+    impl Write for Narrow {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let n = bytes.len().min(7).min(self.0);
+            self.0 -= n;
+            if n == 0 { Err(std::io::ErrorKind::BrokenPipe.into()) } else { Ok(n) }
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_reader_got_before_it_left_is_known() {
+        let mut stdout = Stdout::to(Narrow(100)).unwrap();
+        stdout.write(vec![b'x'; 60]).await.unwrap();
+        stdout.flush().await.unwrap();
+        assert_eq!(stdout.written(), 60);
+        stdout.write(vec![b'x'; 60]).await.unwrap();
+        let closed = stdout.flush().await.unwrap_err();
+        assert!(closed.reader_left());
+        assert_eq!(stdout.written(), 100);
     }
 }

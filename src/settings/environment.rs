@@ -24,6 +24,8 @@ pub struct Environment {
     pub tracestate: Option<String>,
     /// `COLUMNS`: how wide a table may be.
     pub columns: Option<usize>,
+    /// `PATH`: where handlers are looked for.
+    pub path: Option<OsString>,
     /// `VISUAL`, else `EDITOR`.
     pub editor: Option<String>,
 }
@@ -48,6 +50,7 @@ impl Environment {
             traceparent: text("TRACEPARENT"),
             tracestate: text("TRACESTATE"),
             columns: text("COLUMNS").and_then(|columns| columns.parse().ok()).filter(|columns| *columns > 0),
+            path: filled("PATH"),
             editor: text("VISUAL").or_else(|| text("EDITOR")),
             home,
         }

@@ -1,0 +1,111 @@
+//! Printing: an event is handled when its line was written and flushed. Many lines are one write.
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::Crew;
+use crate::event::Event;
+use crate::flow::driver::{Handler, Tell, Told};
+use crate::flow::lanes::Verdict;
+use crate::output::stdout::{CHUNK, Closed, Stdout};
+
+/// How events are printed.
+#[async_trait]
+pub trait Lines: Send {
+    /// Appends what is to be printed of these events, and to `ends` how long `out` was after each.
+    async fn write(
+        &mut self,
+        events: &[Event],
+        out: &mut Vec<u8>,
+        ends: &mut Vec<usize>,
+    ) -> anyhow::Result<()>;
+}
+
+struct Printing(mpsc::UnboundedSender<(usize, Event)>);
+
+impl Handler for Printing {
+    fn start(&mut self, lane: usize, event: Event, _attempt: u32) {
+        let _ = self.0.send((lane, event));
+    }
+
+    /// What is being written cannot be called back; a reader who stopped reading is not waited for.
+    fn kill(&mut self, _lane: usize) {}
+}
+
+/// Prints to `stdout`, which must have been written by nobody else.
+pub fn print(
+    stdout: Stdout,
+    lines: Box<dyn Lines>,
+    tell: Tell,
+    told: mpsc::UnboundedReceiver<Told>,
+    mut tasks: JoinSet<()>,
+) -> Crew {
+    let (give, orders) = mpsc::unbounded_channel();
+    tasks.spawn(serve(stdout, lines, orders, tell));
+    Crew { handler: Box::new(Printing(give)), told, tasks }
+}
+
+async fn serve(
+    mut stdout: Stdout,
+    mut lines: Box<dyn Lines>,
+    mut orders: mpsc::UnboundedReceiver<(usize, Event)>,
+    tell: Tell,
+) {
+    let mut some = Vec::new();
+    let mut ends = Vec::new();
+    let mut written = 0;
+    let finished = |lanes: &[usize], verdict: Verdict| {
+        for lane in lanes {
+            let _ = tell.send(Told::Finished(*lane, verdict.clone()));
+        }
+    };
+    while orders.recv_many(&mut some, 1024).await > 0 {
+        let (lanes, events): (Vec<_>, Vec<_>) = some.drain(..).unzip();
+        let mut from = 0;
+        while from < events.len() {
+            // Not more than a write at a time: what waits to be written is in memory twice.
+            let mut bytes = 0;
+            let fits = |event: &&Event| {
+                bytes += event.size();
+                bytes <= CHUNK
+            };
+            let to = from + events[from..].iter().take_while(fits).count().max(1);
+            ends.clear();
+            let told = match put(&mut stdout, &mut *lines, &events[from..to], &mut ends).await {
+                Ok(()) => {
+                    finished(&lanes[from..to], Verdict::Ack);
+                    written = stdout.written();
+                    from = to;
+                    continue;
+                }
+                Err(told) => told,
+            };
+            let here = stdout.written() - written;
+            let sure = ends.iter().take_while(|end| **end as u64 <= here).count();
+            finished(&lanes[from..from + sure], Verdict::Ack);
+            let _ = tell.send(told);
+            finished(&lanes[from + sure..], Verdict::Killed);
+            while let Some((lane, _)) = orders.recv().await {
+                finished(&[lane], Verdict::Killed);
+            }
+            return;
+        }
+    }
+}
+
+async fn put(
+    stdout: &mut Stdout,
+    lines: &mut dyn Lines,
+    events: &[Event],
+    ends: &mut Vec<usize>,
+) -> Result<(), Told> {
+    let mut out = stdout.buffer();
+    lines.write(events, &mut out, ends).await.map_err(Told::Broken)?;
+    let closed = |closed: Closed| match closed.reader_left() {
+        true => Told::ReaderLeft,
+        false => Told::Broken(closed.into()),
+    };
+    stdout.write(out).await.map_err(closed)?;
+    stdout.flush().await.map_err(closed)
+}
