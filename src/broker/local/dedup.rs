@@ -7,14 +7,14 @@ use rusqlite::{Connection, OptionalExtension};
 use super::block::{Entries, hash};
 use super::fault::Result;
 use super::log::{self, Stored, Topic};
-use crate::event::{Event, Headers, Millis, own};
+use crate::event::{Event, Headers, Millis, cloudevents, own};
 
 /// The id an event is known again by. A copy that was put back or replayed has none: it is meant to be there twice.
 pub fn id_of(headers: Headers<'_>) -> Option<&str> {
     if headers.is_empty() || headers.last(own::REPLAY_RUN).is_some() {
         return None;
     }
-    headers.text("ce_id")
+    cloudevents::id(headers)
 }
 
 /// Where the event with this id lies, if it was stored within the topic's time.

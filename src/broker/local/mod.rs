@@ -16,6 +16,7 @@ mod reader;
 mod retention;
 mod schema;
 mod seek;
+mod settled;
 mod side;
 mod subscription;
 #[cfg(test)]

@@ -21,6 +21,8 @@ use crate::event::{Event, Millis, Name, Position};
 const TRANSACTION: usize = 1 << 20;
 /// The log of a bulk publisher.
 const LOG: u64 = 64 << 20;
+/// Who publishes so many transactions is no one-shot.
+const LONG: u64 = 3;
 /// How long dropping a publisher waits for its last checkpoint.
 const LEAVE: Duration = Duration::from_secs(5);
 
@@ -36,12 +38,22 @@ pub async fn open(place: &Arc<Place>, options: PublishOptions) -> Result<Box<dyn
     }
     let (jobs, queue) = channel();
     let (ended, end) = channel();
-    worker::spawn_with_store("publisher", place, "publisher", move |store| {
-        run(store, queue);
+    let (opened, is_open) = oneshot::channel();
+    let place = place.clone();
+    worker::spawn("publisher", move || {
+        // A file that is there is opened while the input is still being read. One that is not is made for the first
+        // event that is not refused.
+        match Store::open_existing(&place, "publisher") {
+            Ok(store) => {
+                let _ = opened.send(Ok(()));
+                run(&place, store, queue);
+            }
+            Err(error) => drop(opened.send(Err(error))),
+        }
         // Nobody may wait any more.
         let _ = ended.send(());
-    })
-    .await?;
+    })?;
+    is_open.await.unwrap_or_else(|_| Err(worker::stopped("publisher")))?;
     Ok(Box::new(LocalPublisher { jobs: Some(jobs), end: Mutex::new(end) }))
 }
 
@@ -77,7 +89,7 @@ impl Drop for LocalPublisher {
     }
 }
 
-fn run(store: Store, queue: Receiver<Job>) {
+fn run(place: &Arc<Place>, mut store: Option<Store>, queue: Receiver<Job>) {
     let mut keeper = Keeper::new(LOG);
     let mut transactions = 0;
     while let Ok(job) = queue.recv() {
@@ -89,18 +101,22 @@ fn run(store: Store, queue: Receiver<Job>) {
             size += bytes(&job);
             jobs.push(job);
         }
-        let receipts = publish(&store, &jobs);
+        let receipts = publish(place, &mut store, &jobs);
         transactions += 1;
-        if transactions == 2 {
-            keeper.keep(&store);
-        }
         for (job, receipts) in jobs.into_iter().zip(receipts) {
             // Whoever dropped the future does not want to know.
             let _ = job.answer.send(receipts);
         }
-        keeper.committed(&store);
+        if let Some(store) = &store {
+            if transactions == LONG {
+                keeper.keep(store);
+            }
+            keeper.committed(store);
+        }
     }
-    keeper.end(&store);
+    if let Some(store) = &store {
+        keeper.end(store);
+    }
 }
 
 fn bytes(job: &Job) -> usize {
@@ -116,8 +132,8 @@ struct Share<'a> {
 }
 
 /// Stores the events of all jobs in one transaction and answers each.
-fn publish(store: &Store, jobs: &[Job]) -> Vec<Vec<Result<Receipt>>> {
-    let now = store.now();
+fn publish(place: &Arc<Place>, store: &mut Option<Store>, jobs: &[Job]) -> Vec<Vec<Result<Receipt>>> {
+    let now = (place.clock)();
     let mut shares: Vec<Share> = vec![];
     let mut answers = Vec::with_capacity(jobs.iter().map(|job| job.events.len()).sum());
     for event in jobs.iter().flat_map(|job| &job.events) {
@@ -132,10 +148,7 @@ fn publish(store: &Store, jobs: &[Job]) -> Vec<Vec<Result<Receipt>>> {
         }
     }
     shares.iter_mut().for_each(|share| share.blocks.seal());
-    let stored = store.write(Durability::Power, Bell::Ring, |sql| {
-        shares.iter().map(|share| share.store(sql, now)).collect::<fault::Result<Vec<_>>>()
-    });
-    match stored {
+    match store_all(place, store, &shares, now) {
         Ok(stored) => {
             for (share, offsets) in shares.iter().zip(stored) {
                 for (k, (index, _)) in share.events.iter().enumerate() {
@@ -144,8 +157,7 @@ fn publish(store: &Store, jobs: &[Job]) -> Vec<Vec<Result<Receipt>>> {
                 }
             }
         }
-        Err(fault) => {
-            let error = store.explain(fault, "send");
+        Err(error) => {
             for (index, _) in shares.iter().flat_map(|share| &share.events) {
                 answers[*index] = Err(error.clone());
             }
@@ -155,6 +167,25 @@ fn publish(store: &Store, jobs: &[Job]) -> Vec<Vec<Result<Receipt>>> {
     jobs.iter().map(|job| answers.by_ref().take(job.events.len()).collect()).collect()
 }
 
+fn store_all(
+    place: &Arc<Place>,
+    slot: &mut Option<Store>,
+    shares: &[Share],
+    now: Millis,
+) -> Result<Vec<Offsets>> {
+    if shares.is_empty() {
+        return Ok(vec![]);
+    }
+    let store = match slot {
+        Some(store) => store,
+        None => slot.insert(Store::open(place, "send")?),
+    };
+    let stored = store.write(Durability::Power, Bell::Ring, |sql| {
+        shares.iter().map(|share| share.store(sql, now)).collect::<fault::Result<Vec<_>>>()
+    });
+    stored.map_err(|fault| store.explain(fault, "send"))
+}
+
 /// The share that this event belongs to, or why it is refused.
 fn share_of<'s, 'e>(shares: &'s mut Vec<Share<'e>>, event: &'e Event) -> Result<&'s mut Share<'e>> {
     let topic = event.topic();
@@ -162,6 +193,11 @@ fn share_of<'s, 'e>(shares: &'s mut Vec<Share<'e>>, event: &'e Event) -> Result<
         let message = format!("the event has {} bytes, at most {MAX_EVENT} fit", event.size());
         return Err(Error::new(Kind::Rejected, "send", format!("topic {topic}"), message)
             .with_hint("store the payload elsewhere, and where it is in the event"));
+    }
+    if let Position::Partition(partition) = event.position() {
+        let message = format!("a local topic has no partitions, so not {partition} either");
+        return Err(Error::new(Kind::Unsupported, "send", format!("topic {topic}"), message)
+            .with_hint("leave --partition out; events of one key keep their order without it"));
     }
     // From the back: events of one topic come in a row.
     let known = shares.iter().rposition(|share| Arc::ptr_eq(share.topic, topic) || share.topic == topic);

@@ -2,11 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
-use super::dedup;
 use super::fault::Result;
 use super::log::{self, Topic, row_id};
+use super::{dedup, settled};
 use crate::event::Millis;
 
 /// The most blocks deleted at a time: longer, and everyone waits for the lock.
@@ -42,9 +42,7 @@ pub fn step(sql: &Connection, topic: &Topic, now: Millis) -> Result<()> {
     }
     if first > topic.first {
         sql.prepare_cached("UPDATE topic SET first=?2 WHERE id=?1")?.execute([topic.id, first])?;
-        let mut delete =
-            sql.prepare_cached("DELETE FROM settled WHERE id >= ?1 AND id < ?2 AND id + n <= ?2")?;
-        delete.execute(params![row_id(topic.id, 0), row_id(topic.id, first)])?;
+        settled::expire(sql, topic.id, first)?;
     }
     Ok(())
 }

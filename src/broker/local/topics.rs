@@ -10,8 +10,8 @@ use super::fault::Result as Done;
 use super::file::{Bell, Durability};
 use super::log::{self, Topic, row_id};
 use super::worker::Worker;
-use super::{dedup, name, schema};
-use crate::broker::{Count, Error, Kind, Result, TopicInfo};
+use super::{dedup, name, schema, settled};
+use crate::broker::{Count, Error, Kind, Result, TopicInfo, nearest};
 
 /// See [`Broker::check`](crate::broker::Broker::check).
 pub async fn check(worker: &Worker) -> Result<Vec<(String, String)>> {
@@ -81,7 +81,8 @@ fn describe(sql: &Connection, topic: &Topic) -> Done<TopicInfo> {
     }
     let dead_letters_of = dead_letters_of(sql, &topic.name)?;
     let kept = end.next - topic.first;
-    let settled = settled(sql, topic)?;
+    let ranges = settled::ranges(sql, topic.id, topic.first..end.next)?;
+    let settled: i64 = ranges.iter().map(|range| range.end - range.start).sum();
     Ok(TopicInfo {
         name: topic.name.to_string(),
         waiting: Some(Count { events: (kept - settled).max(0) as u64, exact: true }),
@@ -107,28 +108,9 @@ fn dead_letters_of(sql: &Connection, name: &str) -> Done<Option<String>> {
     Ok(rusqlite::OptionalExtension::optional(select.query_row([name], |row| row.get(0)))?)
 }
 
-/// Events of the topic that are settled as dead letters and still kept.
-pub fn settled(sql: &Connection, topic: &Topic) -> Done<i64> {
-    let mut sum = sql.prepare_cached(
-        "SELECT coalesce(sum(n - max(0, ?3 - id)), 0) FROM settled WHERE id >= ?1 AND id <= ?2 AND id + n > ?3",
-    )?;
-    let (from, to) = (row_id(topic.id, 0), row_id(topic.id, log::MAX_OFFSET));
-    Ok(sum.query_row(params![from, to, row_id(topic.id, topic.first)], |row| row.get(0))?)
-}
-
 /// When the oldest event was stored that is kept and not settled.
 fn oldest(sql: &Connection, topic: &Topic) -> Done<Option<i64>> {
-    let mut next = topic.first;
-    let mut ranges =
-        sql.prepare_cached("SELECT id, n FROM settled WHERE id >= ?1 AND id <= ?2 ORDER BY id")?;
-    let mut rows = ranges.query([row_id(topic.id, 0), row_id(topic.id, log::MAX_OFFSET)])?;
-    while let Some(row) = rows.next()? {
-        let (from, n) = (log::offset_of(row.get(0)?), row.get::<_, i64>(1)?);
-        if from > next {
-            break;
-        }
-        next = next.max(from + n);
-    }
+    let next = settled::covering(sql, topic.id, topic.first)?.map_or(topic.first, |range| range.end);
     let Some(id) = log::block_of(sql, topic.id, next)? else { return Ok(None) };
     let mut select = sql.prepare_cached("SELECT stored FROM block WHERE id=?1 AND id + n > ?2")?;
     let stored = select.query_row([id, row_id(topic.id, next)], |row| row.get(0));
@@ -196,36 +178,49 @@ pub async fn create(worker: &Worker, topic: &str, options: &[(String, String)]) 
 
 /// See [`Broker::delete_topic`](crate::broker::Broker::delete_topic).
 pub async fn delete(worker: &Worker, topic: &str) -> Result<()> {
-    let topic = topic.to_string();
-    let not_found = not_found("delete_topic", &topic);
-    let missing = not_found.clone();
+    let name = topic.to_string();
     let done = worker
         .call_existing("delete_topic", move |store| {
-            store.write(Durability::Power, Bell::Ring, |sql| {
-                let topic = log::topic(sql, &topic)?.ok_or(missing)?;
-                let range = [row_id(topic.id, 0), row_id(topic.id, log::MAX_OFFSET)];
-                let groups = "SELECT id FROM grp WHERE topic=?1";
-                if topic.dedup_ms.is_some() {
-                    log::scan(sql, topic.id, 0, |block| {
-                        dedup::forget(sql, &topic, &block)?;
-                        Ok(ControlFlow::Continue(()))
-                    })?;
-                }
-                sql.execute("DELETE FROM block WHERE id >= ?1 AND id <= ?2", range)?;
-                sql.execute("DELETE FROM settled WHERE id >= ?1 AND id <= ?2", range)?;
-                sql.execute(&format!("DELETE FROM open WHERE id >> 41 IN ({groups})"), [topic.id])?;
-                sql.execute(&format!("DELETE FROM member WHERE grp IN ({groups})"), [topic.id])?;
-                sql.execute("DELETE FROM grp WHERE topic=?1", [topic.id])?;
-                sql.execute("DELETE FROM topic WHERE id=?1", [topic.id])?;
-                Ok(())
+            store.write(Durability::Power, Bell::Ring, |sql| match log::topic(sql, &name)? {
+                Some(topic) => remove(sql, &topic),
+                None => Err(not_found("delete_topic", &name, &names(sql)?).into()),
             })
         })
         .await?;
-    done.ok_or(not_found)
+    done.ok_or_else(|| not_found("delete_topic", topic, &[]))
 }
 
-/// There is no such topic.
-pub fn not_found(operation: &'static str, topic: &str) -> Error {
-    Error::new(Kind::NotFound, operation, format!("topic '{topic}'"), "does not exist")
-        .with_hint("which there are: evcat topics list")
+fn remove(sql: &Connection, topic: &Topic) -> Done<()> {
+    if topic.dedup_ms.is_some() {
+        log::scan(sql, topic.id, 0, |block| {
+            dedup::forget(sql, topic, &block)?;
+            Ok(ControlFlow::Continue(()))
+        })?;
+    }
+    let range = [row_id(topic.id, 0), row_id(topic.id, log::MAX_OFFSET)];
+    let groups = "SELECT id FROM grp WHERE topic=?1";
+    sql.execute("DELETE FROM block WHERE id >= ?1 AND id <= ?2", range)?;
+    sql.execute("DELETE FROM settled WHERE id >= ?1 AND id <= ?2", range)?;
+    sql.execute(&format!("DELETE FROM open WHERE id >> 41 IN ({groups})"), [topic.id])?;
+    sql.execute(&format!("DELETE FROM member WHERE grp IN ({groups})"), [topic.id])?;
+    sql.execute("DELETE FROM grp WHERE topic=?1", [topic.id])?;
+    sql.execute("DELETE FROM topic WHERE id=?1", [topic.id])?;
+    Ok(())
+}
+
+/// The names of all topics.
+pub fn names(sql: &Connection) -> Done<Vec<String>> {
+    let mut select = sql.prepare_cached("SELECT name FROM topic ORDER BY name")?;
+    let names = select.query_map([], |row| row.get(0))?;
+    Ok(names.collect::<rusqlite::Result<_>>()?)
+}
+
+/// There is no such topic; `names` are those there are.
+pub fn not_found(operation: &'static str, topic: &str, names: &[String]) -> Error {
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let error = Error::new(Kind::NotFound, operation, format!("topic '{topic}'"), "does not exist");
+    match nearest(topic, &names) {
+        Some(near) => error.with_hint(format!("did you mean '{near}'? all of them: evcat topics list")),
+        None => error.with_hint("which there are: evcat topics list"),
+    }
 }
