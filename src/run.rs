@@ -21,6 +21,10 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Runs `evcat` with these arguments, the first of which is its own name.
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
+    if let Some(shell) = &environment().complete {
+        commands::completions::live::answer(shell, &arguments, environment());
+        return ExitCode::SUCCESS;
+    }
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -87,7 +91,7 @@ fn run(cli: Cli, ui: &Ui) -> anyhow::Result<Outcome> {
 async fn dispatch(command: Command, setup: &Setup) -> anyhow::Result<Outcome> {
     match command {
         Command::Help(args) => help::run(args, first_screen(setup, setup.ui.out)).await,
-        Command::Completions(args) => commands::completions::run(args, setup).await,
+        Command::Completions(args) => commands::completions::run(args),
         Command::Profiles(args) => Box::pin(commands::profiles::run(args, setup)).await,
         Command::Publish(args) => Box::pin(commands::publish::run(args, &setup.session()?)).await,
         Command::Subscribe(args) => Box::pin(commands::subscribe::run(args, &setup.session()?)).await,

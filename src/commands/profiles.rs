@@ -58,6 +58,7 @@ struct ListArgs {
 #[derive(Debug, Args)]
 struct ShowArgs {
     /// The profile [default: the one in use]
+    #[arg(value_name = "PROFILE")]
     name: Option<String>,
     /// How to print
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "human")]
@@ -67,6 +68,7 @@ struct ShowArgs {
 #[derive(Debug, Args)]
 struct UseArgs {
     /// The profile
+    #[arg(value_name = "PROFILE")]
     name: String,
 }
 
@@ -97,13 +99,14 @@ struct AddArgs {
 #[derive(Debug, Args)]
 struct RemoveArgs {
     /// The profile
+    #[arg(value_name = "PROFILE")]
     name: String,
 }
 
 #[derive(Debug, Args)]
 struct CheckArgs {
     /// The profile [default: what -b, EVCAT_BROKER or the profile in use says]
-    #[arg(conflicts_with = "broker")]
+    #[arg(value_name = "PROFILE", conflicts_with = "broker")]
     name: Option<String>,
 }
 

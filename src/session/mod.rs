@@ -198,7 +198,8 @@ pub fn key_value(option: &str) -> Result<(String, String), Failure> {
     }
 }
 
-fn wall_clock() -> Millis {
+/// The time now, by the machine.
+pub fn wall_clock() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }

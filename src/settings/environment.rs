@@ -10,6 +10,8 @@ use std::sync::OnceLock;
 pub struct Environment {
     /// `EVCAT_BROKER`: a URL or a profile, also when it is empty.
     pub broker: Option<String>,
+    /// `EVCAT_COMPLETE`: a completion script of this shell asks.
+    pub complete: Option<String>,
     /// `NO_COLOR` is set and not empty, or `TERM` is `dumb`.
     pub no_color: bool,
     /// `HOME`.
@@ -44,6 +46,7 @@ impl Environment {
         };
         Environment {
             broker: variable("EVCAT_BROKER").map(|value| value.to_string_lossy().into_owned()),
+            complete: text("EVCAT_COMPLETE"),
             no_color: filled("NO_COLOR").is_some() || variable("TERM").is_some_and(|term| term == "dumb"),
             config_dir: directory("XDG_CONFIG_HOME", ".config"),
             data_dir: directory("XDG_DATA_HOME", ".local/share"),
