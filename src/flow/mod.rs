@@ -8,4 +8,5 @@ pub mod lanes;
 pub mod merge;
 pub mod outbox;
 pub mod pacer;
+pub mod schema;
 pub mod sieve;

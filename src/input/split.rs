@@ -82,7 +82,7 @@ pub struct Splitter {
 
 enum Kind {
     Newline,
-    Delimiter(Finder<'static>),
+    Delimiter(Box<Finder<'static>>),
     Whole,
     Json(Json),
     Frames(Decoder),
@@ -113,7 +113,7 @@ impl Splitter {
         let kind = match format {
             Format::Lines | Format::Events => Kind::Newline,
             Format::Delimiter(delimiter) if delimiter == b"\n" => Kind::Newline,
-            Format::Delimiter(delimiter) => Kind::Delimiter(Finder::new(delimiter).into_owned()),
+            Format::Delimiter(delimiter) => Kind::Delimiter(Box::new(Finder::new(delimiter).into_owned())),
             Format::Whole => Kind::Whole,
             Format::Json { each } => Kind::Json(Json { each: *each, ..Json::default() }),
             Format::Frames => Kind::Frames(Decoder::default()),
