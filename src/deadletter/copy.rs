@@ -1,8 +1,8 @@
 //! The copy that goes back: the event as it was before it died, and where it comes from.
 
 use super::plan::Way;
-use super::{Letter, decoders, record};
-use crate::event::{Batch, Event, HeadersBuf, Name, Position, own};
+use super::{Letter, decoders};
+use crate::event::{Batch, Event, HeadersBuf, Millis, Name, Position, own, time};
 
 /// The event that is put back: the failure record is taken off, `evcat-replay-*` says which run did it, how often it
 /// has been done, and where the event once lay.
@@ -12,7 +12,6 @@ use crate::event::{Batch, Event, HeadersBuf, Name, Position, own};
 /// as a new one.
 pub fn put_back(contents: &Event, letter: &Letter, way: &Way, run: &str, of: Option<&str>) -> Event {
     let before = contents.headers();
-    let kept = |name: &str| before.text(name).map(str::to_owned);
     let mut headers = HeadersBuf::default();
     let ours = |name: &[u8]| name.starts_with(REPLAY.as_bytes()) || decoders::is_record_header(name);
     for (name, value) in before.iter().filter(|(name, _)| !ours(name)) {
@@ -23,34 +22,43 @@ pub fn put_back(contents: &Event, letter: &Letter, way: &Way, run: &str, of: Opt
     let group = match way {
         Way::Group { group, .. } => Some(group),
         Way::Topic { marked, .. } => marked.as_ref(),
-        Way::Parked { .. } | Way::Stays(_) => None,
+        Way::Parked { .. } | Way::Here | Way::Stays(_) => None,
     };
     if let Some(group) = group {
         headers.push_str(own::REPLAY_GROUP, group);
     }
-    // A copy of a copy names the first one's place: that is where the event happened.
     let origin = &letter.origin;
-    let first = kept(own::REPLAY_TOPIC);
-    let was_copied = first.is_some();
-    let old = |name: &str, now: Option<String>| if was_copied { kept(name) } else { now };
-    if let Some(topic) = first.or(origin.topic.clone()) {
-        headers.push_str(own::REPLAY_TOPIC, &topic);
+    if let Some(topic) = &origin.topic {
+        headers.push_str(own::REPLAY_TOPIC, topic);
+        if origin.position != Position::Unknown {
+            headers.push_str(own::REPLAY_POSITION, &origin.position.to_string());
+        }
+        if let Some(timestamp) = origin.timestamp {
+            headers.push_str(own::REPLAY_TIMESTAMP, &time::text(timestamp));
+        }
     }
-    let position = (origin.position != Position::Unknown).then(|| origin.position.to_string());
-    if let Some(position) = old(own::REPLAY_POSITION, position) {
-        headers.push_str(own::REPLAY_POSITION, &position);
-    }
-    if let Some(timestamp) = old(own::REPLAY_TIMESTAMP, origin.timestamp.map(record::time)) {
-        headers.push_str(own::REPLAY_TIMESTAMP, &timestamp);
-    }
-    if let Some(of) = of.map(str::to_owned).or_else(|| kept(own::REPLAY_OF)) {
-        headers.push_str(own::REPLAY_OF, &of);
+    if let Some(of) = of.or(before.text(own::REPLAY_OF)) {
+        headers.push_str(own::REPLAY_OF, of);
     }
     let (topic, timestamp, position) = match way {
         Way::Group { topic, .. } => (topic, origin.timestamp, origin.position.clone()),
         Way::Topic { topic, .. } | Way::Parked { topic } => (topic, None, Position::Unknown),
-        Way::Stays(_) => (contents.topic(), None, Position::Unknown),
+        // As it was handed out when it failed.
+        Way::Here | Way::Stays(_) => {
+            let topic = origin.topic.as_deref().map_or_else(|| contents.topic().clone(), Name::from);
+            return rebuilt(&topic, contents, &headers, origin.timestamp, origin.position.clone());
+        }
     };
+    rebuilt(topic, contents, &headers, timestamp, position)
+}
+
+fn rebuilt(
+    topic: &Name,
+    contents: &Event,
+    headers: &HeadersBuf,
+    timestamp: Option<Millis>,
+    position: Position,
+) -> Event {
     let mut batch = Batch::default();
     batch.push(topic, contents.key(), headers.as_headers(), contents.payload(), timestamp, position);
     let mut events = batch.finish();
@@ -159,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_into_a_topic_is_new_and_names_where_the_event_first_lay() {
+    fn a_copy_into_a_topic_is_new_and_names_where_it_failed() {
         let dead = die(&event(Headers::default()), ORIGIN, 5);
         let way = Way::Topic { topic: "orders".into(), marked: Some("shipping".into()) };
         let copy = put_back(&dead, &decode(&dead), &way, "a2b3", None);
@@ -170,8 +178,8 @@ mod tests {
         let way = Way::Topic { topic: "elsewhere".into(), marked: None };
         let again = put_back(&dead, &decode(&dead), &way, "c4d5", None);
         let text = |name| again.headers().text(name);
-        assert_eq!((text(own::REPLAY_TOPIC), text(own::REPLAY_POSITION)), (Some("orders"), Some("41")));
-        assert_eq!(text(own::REPLAY_TIMESTAMP), Some("1970-01-01T00:00:00.005Z"));
+        assert_eq!((text(own::REPLAY_TOPIC), text(own::REPLAY_POSITION)), (Some("orders"), Some("900")));
+        assert_eq!(text(own::REPLAY_TIMESTAMP), Some("1970-01-01T00:00:00.700Z"));
         assert_eq!(text(own::REPLAY_GROUP), None, "everybody is meant to see it");
         assert_eq!(&**again.topic(), "elsewhere");
     }

@@ -63,7 +63,13 @@ pub fn headline(error: &str) -> Cow<'_, str> {
         return error.into();
     }
     let (how, said) = match error.split_once(": ") {
-        Some((how, said)) if how.starts_with("exit ") || how.starts_with("killed by ") => (Some(how), said),
+        Some((how, said))
+            if how.starts_with("exit ")
+                || how.starts_with("killed by ")
+                || how.starts_with("no end after ") =>
+        {
+            (Some(how), said)
+        }
         _ => (None, error),
     };
     let lines = || said.lines().filter(|line| !line.trim().is_empty());

@@ -27,6 +27,8 @@ pub enum Way {
         /// Where it waits for somebody.
         topic: Name,
     },
+    /// To a command that is run here; nothing is published.
+    Here,
     /// Nowhere.
     Stays(Why),
 }
@@ -66,6 +68,8 @@ impl Why {
 pub struct Rules {
     /// Whether put-back letters are settled (not with `--keep`, nor from a file).
     pub settles: bool,
+    /// `-- COMMAND`: handled here.
+    pub here: bool,
     /// `--into`: this topic, whatever the origin.
     pub into: Option<Name>,
     /// `--all-groups`: the whole topic.
@@ -92,6 +96,9 @@ pub struct Place {
 
 /// Where this letter goes, given what is known of its origin topic.
 pub fn way(letter: &Letter, rules: &Rules, places: &HashMap<String, Place>) -> Way {
+    if rules.here {
+        return Way::Here;
+    }
     if letter.replays >= rules.max_replays {
         return if rules.settles && !rules.dlq.ends_with(PARKED) {
             Way::Parked { topic: format!("{}{PARKED}", rules.dlq).into() }
@@ -170,9 +177,14 @@ impl<T: Clone + Eq + std::hash::Hash> Tally<T> {
         self.counts.values().sum()
     }
 
+    /// Each with its count, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&T, u64)> {
+        self.counts.iter().map(|(thing, count)| (thing, *count))
+    }
+
     /// The most frequent first; equals in the order that `name` gives them.
     pub fn sorted<N: Ord>(&self, name: impl Fn(&T) -> N) -> Vec<(&T, u64)> {
-        let mut all: Vec<_> = self.counts.iter().map(|(thing, count)| (thing, *count)).collect();
+        let mut all: Vec<_> = self.iter().collect();
         all.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| name(a.0).cmp(&name(b.0))));
         all
     }
@@ -210,12 +222,12 @@ impl Plan {
         self.ways.add(way);
     }
 
-    /// How many go to groups and topics, how many are parked, how many of the chosen stay.
+    /// How many go to groups, topics or the command, how many are parked, how many of the chosen stay.
     pub fn counts(&self) -> (u64, u64, u64) {
         let (mut back, mut parked, mut stay) = (0, 0, 0);
-        for (way, count) in self.ways.sorted(|_| ()) {
+        for (way, count) in self.ways.iter() {
             match way {
-                Way::Group { .. } | Way::Topic { .. } => back += count,
+                Way::Group { .. } | Way::Topic { .. } | Way::Here => back += count,
                 Way::Parked { .. } => parked += count,
                 Way::Stays(_) => stay += count,
             }
@@ -249,6 +261,7 @@ mod tests {
     fn rules() -> Rules {
         Rules {
             settles: true,
+            here: false,
             into: None,
             all_groups: false,
             max_replays: 3,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::{decoders, fingerprint};
-use crate::event::{Batch, Event, HeadersBuf, Millis, Name, Position, own};
+use crate::event::{Batch, Event, HeadersBuf, Millis, Name, Position, own, time};
 
 /// The most bytes of a text in a record: headers count toward a broker's largest event.
 pub const TEXT_LIMIT: usize = 4096;
@@ -46,7 +46,7 @@ pub fn stamp(event: &Event, record: &Record, dlq: &Name) -> Event {
         headers.push_str(own::DLQ_POSITION, &record.position.to_string());
     }
     if let Some(at) = record.timestamp {
-        headers.push_str(own::DLQ_TIMESTAMP, &time(at));
+        headers.push_str(own::DLQ_TIMESTAMP, &time::text(at));
     }
     if let Some(group) = &record.group {
         headers.push_str(own::DLQ_GROUP, group);
@@ -57,7 +57,7 @@ pub fn stamp(event: &Event, record: &Record, dlq: &Name) -> Event {
     if let Some(handler) = &record.handler {
         headers.push_str(own::DLQ_HANDLER, &cut(handler));
     }
-    headers.push_str(own::DLQ_FAILED_AT, &time(record.failed_at));
+    headers.push_str(own::DLQ_FAILED_AT, &time::text(record.failed_at));
     let mut batch = Batch::default();
     batch.push(
         dlq,
@@ -174,12 +174,12 @@ pub fn failure_json(letter: &Letter) -> String {
         origin: Place {
             topic: &origin.topic,
             position: (origin.position != Position::Unknown).then(|| origin.position.to_string()),
-            timestamp: origin.timestamp.map(time),
+            timestamp: origin.timestamp.map(time::text),
         },
         group,
         attempts: *attempts,
         handler,
-        failed_at: letter.failed_at.map(time),
+        failed_at: letter.failed_at.map(time::text),
         replays: letter.replays,
         run: &letter.run,
         of: &letter.of,
@@ -190,20 +190,9 @@ pub fn failure_json(letter: &Letter) -> String {
     serde_json::to_string(&failure).unwrap_or_default()
 }
 
-/// A time as a record holds it: RFC 3339, UTC, to the millisecond; `@` and the number where no calendar reaches.
-pub fn time(at: Millis) -> String {
-    match jiff::Timestamp::from_millisecond(at) {
-        Ok(at) => format!("{at:.3}"),
-        Err(_) => format!("@{at}"),
-    }
-}
-
-/// The other direction of [`time`]; takes any RFC 3339 time.
+/// A time as a record holds it: RFC 3339, UTC, to the millisecond, or bare milliseconds where no calendar reaches.
 pub fn parse_time(text: &str) -> Option<Millis> {
-    match text.strip_prefix('@') {
-        Some(number) => number.parse().ok(),
-        None => text.parse::<jiff::Timestamp>().ok().map(|at| at.as_millisecond()),
-    }
+    time::parse(text).or_else(|| text.parse().ok())
 }
 
 /// At most [`TEXT_LIMIT`] bytes: the beginning says what it is, the end most often why, so the middle goes.
@@ -341,9 +330,8 @@ mod tests {
 
     #[test]
     fn times_are_utc_to_the_millisecond_and_come_back() {
-        assert_eq!(time(1_700_000_000_000), "2023-11-14T22:13:20.000Z");
         for at in [0, -1, 1_700_000_000_123, Millis::MAX] {
-            assert_eq!(parse_time(&time(at)), Some(at));
+            assert_eq!(parse_time(&time::text(at)), Some(at));
         }
         assert_eq!(parse_time("2023-11-14T23:13:20+01:00"), Some(1_700_000_000_000));
     }

@@ -6,7 +6,6 @@ mod human;
 mod indent;
 mod printer;
 pub mod sanitize;
-pub mod screen;
 pub mod stdout;
 pub mod style;
 pub mod table;

@@ -33,6 +33,13 @@ enum Place {
     Position(Position),
 }
 
+/// As it was typed.
+impl std::fmt::Display for Point {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 /// What a POINT is resolved against.
 #[derive(Clone, Debug)]
 pub struct Reference {

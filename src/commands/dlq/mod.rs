@@ -1,15 +1,43 @@
-//! `evcat dlq`.
+//! `evcat dlq`: what could not be handled, and the way back.
 
-use clap::Args;
+mod choosing;
+mod heap;
+mod list;
+mod peek;
+mod show;
+mod stats;
+mod words;
 
-use crate::outcome::{Failure, Outcome};
+use clap::{Args, Subcommand};
+
+use crate::outcome::Outcome;
 use crate::session::Session;
 
-/// Dlq.
+/// Read, understand and put back what could not be handled
 #[derive(Debug, Args)]
-pub struct DlqArgs {}
+pub struct DlqArgs {
+    #[command(subcommand)]
+    command: DlqCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum DlqCommand {
+    /// The topics with dead letters, how many wait, since when, and when they expire
+    List(list::ListArgs),
+    /// One line for each dead letter
+    Peek(peek::PeekArgs),
+    /// All that is known of one dead letter
+    Show(show::ShowArgs),
+    /// What they died of, when, and where they came from
+    Stats(stats::StatsArgs),
+}
 
 /// Runs it.
-pub async fn run(_args: DlqArgs, _session: &Session) -> anyhow::Result<Outcome> {
-    Err(Failure::usage("not built yet").into())
+pub async fn run(args: DlqArgs, session: &Session) -> anyhow::Result<Outcome> {
+    match args.command {
+        DlqCommand::List(args) => list::run(args, session).await,
+        DlqCommand::Peek(args) => peek::run(args, session).await,
+        DlqCommand::Show(args) => show::run(args, session).await,
+        DlqCommand::Stats(args) => stats::run(args, session).await,
+    }
 }

@@ -1,0 +1,270 @@
+//! Where dead letters are read from: a topic of the broker, or a file that was kept.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::broker::{ReadOptions, Reader, Start, Stop, TopicInfo, abilities, nearest};
+use crate::commands::topics::literal;
+use crate::deadletter::{self, Letter};
+use crate::event::{Batch, Event, Name, Position, cloudevents, line};
+use crate::outcome::Failure;
+use crate::session::Session;
+
+/// DLQ as people type it.
+#[derive(Clone, Debug)]
+pub enum Dlq {
+    /// A topic.
+    Topic(Name),
+    /// `@FILE`: canonical lines kept by `--snapshot FILE` or `-o json`.
+    File(PathBuf),
+}
+
+impl Dlq {
+    /// For clap's `value_parser`.
+    pub fn parse(text: &str) -> Result<Dlq, String> {
+        match text.strip_prefix('@') {
+            Some("") => Err("after the @ comes the name of a file".into()),
+            Some(path) => Ok(Dlq::File(path.into())),
+            None if text.is_empty() => Err("the name of a topic, or @FILE".into()),
+            None => Ok(Dlq::Topic(text.into())),
+        }
+    }
+
+    /// As it is typed back.
+    pub fn typed(&self) -> String {
+        match self {
+            Dlq::Topic(name) => crate::session::shell_quoted(name),
+            Dlq::File(path) => crate::session::shell_quoted(&format!("@{}", path.display())),
+        }
+    }
+
+    /// `orders.shipping.dlq on local`, `@kept.jsonl`.
+    pub fn title(&self, session: &Session) -> String {
+        match self {
+            Dlq::Topic(name) => format!("{name} on {}", session.endpoint.name),
+            Dlq::File(path) => format!("@{}", path.display()),
+        }
+    }
+}
+
+/// A dead letter and what it says.
+#[derive(Clone, Debug)]
+pub struct Dead {
+    /// The event as it lies there.
+    pub event: Event,
+    /// What its record says.
+    pub letter: Letter,
+    /// The same as `.failure`.
+    pub failure: String,
+}
+
+impl Dead {
+    /// Reads its record.
+    pub fn of(event: Event) -> Dead {
+        let letter = deadletter::decode(&event);
+        let failure = deadletter::failure_json(&letter);
+        Dead { event, letter, failure }
+    }
+
+    /// The event's own id.
+    pub fn id(&self) -> Option<&str> {
+        cloudevents::id(self.event.headers())
+    }
+
+    /// The canonical line with `.failure`, newline included.
+    pub fn line(&self, out: &mut Vec<u8>) {
+        line::write_with(out, &self.event, &[("failure", &self.failure)]);
+        out.push(b'\n');
+    }
+}
+
+/// Dead letters that wait, read from first to last; the end is fixed when it is opened.
+pub struct Heap<'a> {
+    session: &'a Session,
+    /// What the broker says of the topic.
+    pub info: TopicInfo,
+    source: Source,
+    snapshot: Option<Snapshot>,
+    stopped: bool,
+}
+
+enum Source {
+    Broker(Box<dyn Reader>),
+    File { path: PathBuf, lines: BufReader<File>, number: u64 },
+}
+
+/// Events of a file that are handed over at a time.
+const CHUNK: usize = 1000;
+
+impl<'a> Heap<'a> {
+    /// Opens it. `snapshot`: keep all that is read in this file.
+    pub async fn open(session: &'a Session, dlq: &Dlq, snapshot: Option<&Path>) -> anyhow::Result<Heap<'a>> {
+        let (info, source) = match dlq {
+            Dlq::Topic(name) => {
+                session.guard(&[("dlq", &abilities::PEEK)], name)?;
+                let info = describe(session, name).await?;
+                (info, Source::Broker(reader(session, name, Start::Earliest, Stop::Now, true).await?))
+            }
+            Dlq::File(path) => {
+                let file = File::open(path).with_context(|| format!("@{}", path.display()))?;
+                let source = Source::File { path: path.clone(), lines: BufReader::new(file), number: 0 };
+                (TopicInfo::default(), source)
+            }
+        };
+        let snapshot = snapshot.map(Snapshot::create).transpose()?;
+        Ok(Heap { session, info, source, snapshot, stopped: false })
+    }
+
+    /// The next letters; `None` at the end, and when somebody asked us to stop.
+    pub async fn next(&mut self) -> anyhow::Result<Option<Vec<Dead>>> {
+        let events = match &mut self.source {
+            Source::Broker(reader) => loop {
+                let read = tokio::select! {
+                    biased;
+                    () = self.session.stop.requested() => {
+                        self.stopped = true;
+                        return Ok(None);
+                    }
+                    read = reader.next() => read?,
+                };
+                match read {
+                    crate::broker::Read::Events(events) => break events,
+                    crate::broker::Read::CaughtUp => (),
+                    crate::broker::Read::End => return Ok(None),
+                }
+            },
+            Source::File { path, lines, number } => {
+                if self.session.stop.is_requested() {
+                    self.stopped = true;
+                    return Ok(None);
+                }
+                tokio::task::yield_now().await; // or a long file would keep the signal waiting
+                let events = read_lines(path, lines, number)?;
+                if events.is_empty() {
+                    return Ok(None);
+                }
+                events
+            }
+        };
+        let dead: Vec<Dead> = events.into_iter().map(Dead::of).collect();
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.add(&dead)?;
+        }
+        Ok(Some(dead))
+    }
+
+    /// Whether it ended because somebody asked us to stop; by this signal.
+    pub fn stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Gives back what looking needed; the snapshot is whole now, or not there if we were stopped.
+    pub async fn close(self) -> anyhow::Result<()> {
+        if let Source::Broker(reader) = self.source {
+            reader.close().await?;
+        }
+        match self.snapshot {
+            Some(snapshot) if !self.stopped => snapshot.finish(self.session),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What the broker says of this topic; a refusal with the nearest name where it is not there.
+pub async fn describe(session: &Session, name: &str) -> anyhow::Result<TopicInfo> {
+    let broker = &session.broker;
+    if let Some(info) = broker.topics(&literal(name)).await?.into_iter().next() {
+        return Ok(info);
+    }
+    let all = broker.topics("*").await.unwrap_or_default();
+    let near: Vec<&str> = all.iter().filter(|t| super::list::holds_letters(t)).map(|t| &*t.name).collect();
+    let flag = &session.endpoint.flag;
+    let list = format!("which there are: evcat dlq list --all{flag}");
+    let failure = Failure::usage(format!("topic '{name}' does not exist on {}", session.endpoint.name));
+    Err(failure
+        .hint(match nearest(name, &near) {
+            Some(near) => format!("did you mean '{near}'? {list}"),
+            None => list,
+        })
+        .into())
+}
+
+/// Opens a reader on one topic.
+pub async fn reader(
+    session: &Session,
+    name: &Name,
+    start: Start,
+    stop: Stop,
+    unsettled: bool,
+) -> anyhow::Result<Box<dyn Reader>> {
+    let options = ReadOptions { topics: vec![name.clone()], partition: None, start, stop, unsettled };
+    Ok(session.broker.reader(options).await?)
+}
+
+fn read_lines(path: &Path, lines: &mut BufReader<File>, number: &mut u64) -> anyhow::Result<Vec<Event>> {
+    let name = || format!("@{}", path.display());
+    let (mut batch, mut text) = (Batch::default(), Vec::new());
+    while batch.len() < CHUNK {
+        text.clear();
+        if lines.read_until(b'\n', &mut text).with_context(name)? == 0 {
+            break;
+        }
+        *number += 1;
+        if text.trim_ascii().is_empty() {
+            continue;
+        }
+        let parsed = line::parse(&text)
+            .map_err(|error| Failure::usage(format!("{} line {number}: {error}", name())))?;
+        let line::Parsed { topic, position, timestamp, key, headers, payload, .. } = parsed;
+        let topic: Name = topic.unwrap_or_default().into();
+        // An id to ask for it by.
+        let position =
+            if position == Position::Unknown { Position::Offset(*number as i64) } else { position };
+        batch.push(&topic, key.as_deref(), headers.as_headers(), payload.as_deref(), timestamp, position);
+    }
+    Ok(batch.finish())
+}
+
+/// A file of canonical lines that is there whole or not at all.
+pub struct Snapshot {
+    path: PathBuf,
+    part: PathBuf,
+    out: BufWriter<File>,
+    line: Vec<u8>,
+    letters: u64,
+}
+
+impl Snapshot {
+    /// Begins it beside its place. Behaviour: what lies there stays until [`finish`](Snapshot::finish).
+    pub fn create(path: &Path) -> anyhow::Result<Snapshot> {
+        let mut part = path.as_os_str().to_owned();
+        part.push(".part");
+        let part = PathBuf::from(part);
+        let file = File::create(&part).with_context(|| part.display().to_string())?;
+        Ok(Snapshot { path: path.into(), part, out: BufWriter::new(file), line: Vec::new(), letters: 0 })
+    }
+
+    /// Adds letters.
+    pub fn add<'d>(&mut self, dead: impl IntoIterator<Item = &'d Dead>) -> anyhow::Result<()> {
+        for dead in dead {
+            self.line.clear();
+            dead.line(&mut self.line);
+            self.out.write_all(&self.line).with_context(|| self.part.display().to_string())?;
+            self.letters += 1;
+        }
+        Ok(())
+    }
+
+    /// Puts it in its place, safe on the disk.
+    pub fn finish(mut self, session: &Session) -> anyhow::Result<()> {
+        let done = self.out.flush().and_then(|()| self.out.get_ref().sync_all());
+        done.and_then(|()| std::fs::rename(&self.part, &self.path))
+            .with_context(|| self.path.display().to_string())?;
+        let letters = super::words::dead_letters(self.letters);
+        session.ui.status(format_args!("{letters} kept in {}", self.path.display()));
+        Ok(())
+    }
+}
