@@ -5,5 +5,8 @@ pub mod failures;
 pub mod filter;
 pub mod handler;
 pub mod lanes;
+pub mod merge;
 pub mod outbox;
 pub mod pacer;
+pub mod schema;
+pub mod sieve;

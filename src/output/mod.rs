@@ -6,6 +6,7 @@ mod human;
 mod indent;
 mod printer;
 pub mod sanitize;
+pub mod screen;
 pub mod stdout;
 pub mod style;
 pub mod table;

@@ -5,24 +5,35 @@
 
 mod block;
 mod checkpoint;
+mod claim;
 mod dedup;
+mod desk;
 mod fault;
 mod file;
+mod frontier;
 mod group;
+mod letters_work;
 mod log;
+mod loot;
+mod member;
 mod name;
 mod publisher;
 mod reader;
 mod retention;
 mod schema;
 mod seek;
+mod settle;
 mod settled;
+mod shared_work;
 mod side;
 mod subscription;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod topics;
 mod watch;
+mod work;
 mod worker;
 
 use std::sync::Arc;

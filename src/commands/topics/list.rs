@@ -28,7 +28,7 @@ pub(in crate::commands) async fn unknown(session: &Session, topic: &str) -> Fail
 }
 
 /// The place of dead letters, by what the broker knows or by its name.
-fn holds_dead_letters(topic: &TopicInfo) -> bool {
+pub(in crate::commands) fn holds_dead_letters(topic: &TopicInfo) -> bool {
     topic.dead_letters_of.is_some()
         || [".dlq", ".parked", ".settled"].iter().any(|end| topic.name.ends_with(end))
 }

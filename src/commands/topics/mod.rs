@@ -9,7 +9,7 @@ use crate::outcome::{Failure, Outcome};
 use crate::output::{Stdout, confirm};
 use crate::session::Session;
 
-pub(in crate::commands) use list::{count, literal, print, unknown as unknown_topic};
+pub(in crate::commands) use list::{count, holds_dead_letters, literal, print, unknown as unknown_topic};
 
 /// List, describe, make and delete topics
 #[derive(Debug, Args)]

@@ -18,6 +18,7 @@ use super::{topics, worker};
 use crate::broker::{Error, Kind, Read, ReadOptions, Reader, Result, Stop};
 use crate::event::{Event, Name, Position};
 use lane::{Lane, Step};
+pub use newest::newest;
 
 /// Batches read ahead.
 const AHEAD: usize = 2;
