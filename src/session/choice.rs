@@ -71,8 +71,9 @@ impl Choice {
     fn url(given: &str, environment: &Environment) -> Result<Choice, Failure> {
         let address = endpoint::parse(given, environment.home.as_deref())?;
         let name = address.shown.strip_suffix(':').unwrap_or(&address.shown).to_owned();
+        let given = Secret::new(given);
         let endpoint =
-            Endpoint { name, backend: address.backend.name, flag: String::new(), read_only: false };
+            Endpoint { name, backend: address.backend.name, flag: String::new(), read_only: false, given };
         Ok(Choice { endpoint, address, options: Vec::new(), password: None, by_default: false })
     }
 
@@ -85,7 +86,9 @@ impl Choice {
         if password.is_some() && !address.backend.options.iter().any(|(key, _)| *key == "password") {
             return Err(named(Failure::usage(format!("{backend} takes no password"))));
         }
-        let endpoint = Endpoint { name: name.clone(), backend, flag: String::new(), read_only: *read_only };
+        let given = Secret::new(name.clone());
+        let endpoint =
+            Endpoint { name: name.clone(), backend, flag: String::new(), read_only: *read_only, given };
         let (options, password) = (options.clone(), password.clone());
         Ok(Choice { endpoint, address, options, password, by_default: false })
     }

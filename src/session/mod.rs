@@ -12,6 +12,7 @@ use crate::event::{Millis, Name};
 use crate::outcome::{Exit, Failure};
 use crate::output::Ui;
 use crate::settings::Environment;
+use crate::settings::Secret;
 use crate::settings::point::{self, Point, Range, Reference};
 use crate::shutdown;
 
@@ -55,6 +56,8 @@ pub struct Endpoint {
     pub flag: String,
     /// Writing is refused.
     pub read_only: bool,
+    /// As it was chosen, for the `EVCAT_BROKER` of a child process; a URL may have a password in it.
+    pub given: Secret,
 }
 
 impl Setup {

@@ -1,0 +1,152 @@
+//! From arguments to a handler at work, and which events it gets.
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::args::{Handling, Plan};
+use crate::broker::PublishOptions;
+use crate::commands::topics::literal;
+use crate::event::{Event, Name, cloudevents::Binding, own};
+use crate::flow::driver::Judge;
+use crate::flow::filter::{Filter, Verdict};
+use crate::flow::handler::{self, Command, Copying, Crew, Lines, Relay};
+use crate::flow::lanes::{Failure, Task};
+use crate::flow::outbox::Window;
+use crate::outcome;
+use crate::output::{Printer, Stdout};
+use crate::session::{Session, guard, writable};
+
+/// The filters, and those copies that were put back for another group.
+pub struct Judging {
+    pub filter: Filter,
+    pub group: Option<Name>,
+}
+
+impl Judging {
+    /// Whether every event may be assumed to pass.
+    pub fn is_plain(&self) -> bool {
+        self.filter.is_empty()
+    }
+
+    /// Whether it was put back or replayed for another group: ours has handled it before.
+    fn is_for_others(&self, event: &Event) -> bool {
+        match (&self.group, event.headers().text(own::REPLAY_GROUP)) {
+            (Some(group), Some(meant)) => **group != *meant,
+            _ => false,
+        }
+    }
+}
+
+#[async_trait]
+impl Judge for Judging {
+    async fn judge(&mut self, events: &[Event]) -> anyhow::Result<Vec<Task>> {
+        let mut tasks: Vec<_> = events
+            .iter()
+            .map(|event| if self.is_for_others(event) { Task::Skip } else { Task::Handle })
+            .collect();
+        if self.filter.is_empty() {
+            return Ok(tasks);
+        }
+        let open: Vec<_> = (0..events.len()).filter(|at| tasks[*at] == Task::Handle).collect();
+        let asked: Vec<_> = open.iter().map(|at| events[*at].clone()).collect();
+        for (at, verdict) in open.into_iter().zip(self.filter.judge(&asked, None).await?) {
+            tasks[at] = match verdict {
+                Verdict::Keep => Task::Handle,
+                Verdict::Skip => Task::Skip,
+                Verdict::Failed(why) => Task::Dead(Failure::new("filter", "the filter failed").said(why)),
+            };
+        }
+        Ok(tasks)
+    }
+}
+
+impl Handling {
+    /// Begins: workers are started, a publisher is opened.
+    pub async fn begin(
+        self,
+        session: &Session,
+        plan: &Plan,
+        in_flight: usize,
+        several: bool,
+    ) -> anyhow::Result<Crew> {
+        let (tell, told) = mpsc::unbounded_channel();
+        let mut tasks = JoinSet::new();
+        match self {
+            Handling::Print { mut printer, select } => {
+                printer.show_topics(several);
+                let lines = Box::new(Printing { printer, select });
+                Ok(handler::print(Stdout::open()?, lines, tell, told, tasks))
+            }
+            Handling::Run { program, args, worker, whole_event, timeout } => {
+                let relay = Relay::open(tell.clone(), &mut tasks)?;
+                let command = Command {
+                    program,
+                    args,
+                    whole_event,
+                    timeout,
+                    group: plan.group.as_ref().map(|group| group.to_string()),
+                    broker: session.endpoint.given.expose().to_owned(),
+                    relay,
+                };
+                let begin = if worker { handler::worker } else { handler::exec };
+                Ok(begin(command, plan.concurrency, tell, told, tasks))
+            }
+            Handling::Copy { into, to_broker } => {
+                let (endpoint, broker) = match &to_broker {
+                    Some(given) => session.second(given)?,
+                    None => (session.endpoint.clone(), session.broker.clone()),
+                };
+                writable(&endpoint, "subscribe --into")?;
+                if let Some(into) = &into {
+                    guard(&endpoint, &*broker, &[], into)?;
+                    if endpoint.backend != "local" && broker.topics(&literal(into)).await?.is_empty() {
+                        let message = format!("--into: topic '{into}' does not exist on {}", endpoint.name);
+                        let make = format!("to make it: evcat topics create {into}{}", endpoint.flag);
+                        return Err(outcome::Failure::usage(message).hint(make).into());
+                    }
+                }
+                let options = PublishOptions { in_flight, ..PublishOptions::default() };
+                let copying = Copying {
+                    publisher: broker.publisher(options).await?,
+                    binding: Binding::of(endpoint.backend),
+                    keep_timestamp: broker
+                        .capabilities(into.as_deref().unwrap_or(&plan.topics[0]))
+                        .set_timestamp,
+                    into,
+                };
+                let window = Window { events: in_flight, ..Window::default() };
+                Ok(handler::copy(copying, window, tell, told, tasks))
+            }
+        }
+    }
+}
+
+struct Printing {
+    printer: Box<Printer>,
+    select: Option<Box<Filter>>,
+}
+
+#[async_trait]
+impl Lines for Printing {
+    async fn write(
+        &mut self,
+        events: &[Event],
+        out: &mut Vec<u8>,
+        ends: &mut Vec<usize>,
+    ) -> anyhow::Result<()> {
+        let Some(select) = &mut self.select else {
+            self.printer.prepare(events);
+            for event in events {
+                self.printer.event(out, event);
+                ends.push(out.len());
+            }
+            return Ok(());
+        };
+        for results in select.select(events, None).await? {
+            results.iter().for_each(|json| self.printer.value(out, json));
+            ends.push(out.len());
+        }
+        Ok(())
+    }
+}
