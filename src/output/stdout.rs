@@ -3,11 +3,15 @@
 //! A reader who stopped reading blocks a write for ever. On the runtime that would make Ctrl-C dead and let leases run
 //! out; here it fills a bounded queue and `write` waits, beside signals and timers.
 
+use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 
 /// Bytes per write(2): large enough that a pipe's reader is the limit, small enough to recycle.
@@ -49,12 +53,21 @@ pub struct Stdout {
     spare: mpsc::Receiver<Vec<u8>>,
     failed: Arc<OnceLock<Closed>>,
     written: Arc<AtomicU64>,
+    pipe: Option<AsyncFd<File>>,
 }
 
 impl Stdout {
-    /// Starts the thread. It writes to the file itself: the line buffer of `std` would cost a write(2) per line.
+    /// Starts the thread. It writes to the file itself: the line buffer of `std` would cost a write(2) per line. Call it
+    /// on the runtime.
     pub fn open() -> std::io::Result<Stdout> {
-        Stdout::to(std::fs::File::from(std::io::stdout().as_fd().try_clone_to_owned()?))
+        let own = || Ok::<_, std::io::Error>(File::from(std::io::stdout().as_fd().try_clone_to_owned()?));
+        let mut stdout = Stdout::to(own()?)?;
+        let file = own()?;
+        let kind = file.metadata()?.file_type();
+        if kind.is_fifo() || kind.is_socket() {
+            stdout.pipe = Some(AsyncFd::with_interest(file, Interest::ERROR)?);
+        }
+        Ok(stdout)
     }
 
     /// The same to any writer: tests.
@@ -82,7 +95,7 @@ impl Stdout {
                 }
             }
         })?;
-        Ok(Stdout { jobs, spare, failed, written })
+        Ok(Stdout { jobs, spare, failed, written, pipe: None })
     }
 
     /// An empty buffer, used before if one is at hand.
@@ -108,10 +121,26 @@ impl Stdout {
         Ok(())
     }
 
-    /// Waits until the other side is known to be gone. Cancel safe.
+    /// Waits until the other side is known to be gone: the reader of a pipe at once, also while nothing is written.
+    /// Cancel safe.
     pub async fn closed(&self) -> Closed {
-        self.jobs.closed().await;
+        tokio::select! {
+            () = self.jobs.closed() => {}
+            () = self.left() => {}
+        }
         self.why()
+    }
+
+    /// Waits until nobody has the other end of the pipe any more.
+    async fn left(&self) {
+        let Some(pipe) = &self.pipe else { return std::future::pending().await };
+        while let Ok(mut guard) = pipe.ready(Interest::ERROR).await {
+            if guard.ready().is_error() || guard.ready().is_write_closed() {
+                return;
+            }
+            guard.clear_ready();
+        }
+        std::future::pending().await
     }
 
     /// Bytes that the other side has, also of a write that failed half way; final once a write or a flush failed.
