@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 
 /// Bytes per write(2): large enough that a pipe's reader is the limit, small enough to recycle.
@@ -53,7 +53,7 @@ pub struct Stdout {
     spare: mpsc::Receiver<Vec<u8>>,
     failed: Arc<OnceLock<Closed>>,
     written: Arc<AtomicU64>,
-    pipe: Option<AsyncFd<File>>,
+    pipe: Option<pipe::Sender>,
 }
 
 impl Stdout {
@@ -63,9 +63,9 @@ impl Stdout {
         let own = || Ok::<_, std::io::Error>(File::from(std::io::stdout().as_fd().try_clone_to_owned()?));
         let mut stdout = Stdout::to(own()?)?;
         let file = own()?;
-        let kind = file.metadata()?.file_type();
-        if kind.is_fifo() || kind.is_socket() {
-            stdout.pipe = Some(AsyncFd::with_interest(file, Interest::ERROR)?);
+        if file.metadata()?.file_type().is_fifo() {
+            // Unchecked: only watched, and never set to non-blocking, which everyone who shares the pipe would see.
+            stdout.pipe = Some(pipe::Sender::from_file_unchecked(file)?);
         }
         Ok(stdout)
     }
@@ -134,13 +134,10 @@ impl Stdout {
     /// Waits until nobody has the other end of the pipe any more.
     async fn left(&self) {
         let Some(pipe) = &self.pipe else { return std::future::pending().await };
-        while let Ok(mut guard) = pipe.ready(Interest::ERROR).await {
-            if guard.ready().is_error() || guard.ready().is_write_closed() {
-                return;
-            }
-            guard.clear_ready();
+        match pipe.ready(Interest::ERROR).await {
+            Ok(_) => {}
+            Err(_) => std::future::pending().await,
         }
-        std::future::pending().await
     }
 
     /// Bytes that the other side has, also of a write that failed half way; final once a write or a flush failed.
