@@ -10,9 +10,19 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::commands;
 use crate::settings::duration;
 
-/// Publish, subscribe, tail, replay and repair events on any broker.
+/// Publish, subscribe, tail, replay and repair events on any broker
 #[derive(Debug, Parser)]
-#[command(name = "evcat", version, disable_version_flag = true, disable_help_subcommand = true)]
+#[command(
+    name = "evcat",
+    version,
+    disable_version_flag = true,
+    disable_help_flag = true,
+    disable_help_subcommand = true,
+    after_help = "\
+A tour in twelve commands: evcat help story
+More to read:              evcat help exit-codes | filters | formats | brokers
+One command:               evcat help tail, or evcat tail --help"
+)]
 pub struct Cli {
     #[command(flatten)]
     pub global: GlobalArgs,
@@ -35,10 +45,9 @@ pub enum Command {
     Help(commands::help::HelpArgs),
 }
 
-/// When to use colour or progress.
+/// When to use colour or progress: `auto` is on a terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum When {
-    /// On a terminal.
     #[default]
     Auto,
     Always,
@@ -49,10 +58,10 @@ pub enum When {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct GlobalArgs {
-    /// The broker: a URL or the name of a profile [env: EVCAT_BROKER; else the profile in use; else local:]
+    /// The broker: a URL, or the name of a profile [default: EVCAT_BROKER, else the profile in use, else local:]
     #[arg(short, long, global = true, value_name = "URL|PROFILE")]
     pub broker: Option<String>,
-    /// Hand an option to the broker's client; repeatable; `-X help` lists them
+    /// Hand an option to the client of the broker; '-X help' lists them
     #[arg(short = 'X', long = "option", global = true, value_name = "KEY=VALUE")]
     pub options: Vec<String>,
     /// The longest time without the broker, at the start or midway; 0 waits for ever
@@ -61,15 +70,18 @@ pub struct GlobalArgs {
     /// Say nothing but warnings and errors
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Say more: causes of errors, raw headers
+    /// Say more: the causes of an error, raw headers
     #[arg(short, long, global = true)]
     pub verbose: bool,
-    /// Colour, decided for stdout and stderr by themselves; NO_COLOR is honoured
+    /// Colour on stdout and stderr, each decided by itself; NO_COLOR is heeded
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", value_enum)]
     pub color: When,
     /// Progress bars on stderr
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", value_enum)]
     pub progress: When,
+    /// Print help; -h is the short one
+    #[arg(short, long, global = true, action = clap::ArgAction::Help)]
+    help: Option<bool>,
     /// Print the version in one line
     #[arg(short = 'V')]
     pub version: bool,
