@@ -22,7 +22,8 @@ use crate::event::Millis;
 const LOOK: Millis = 3_000;
 /// Acks are written to the disk at least so often; a power cut takes back no more.
 const SYNC: Millis = 1_000;
-/// With more than half in hand there is no hurry to take each event as it comes.
+/// With more than half in hand there is no hurry to take each event as it comes; and no waiting for the rest of what
+/// is in hand either, which may take an hour.
 const CALM: Millis = 20;
 /// A member that lives long cuts the log at this.
 const LOG: u64 = 16 << 20;
@@ -198,7 +199,7 @@ impl Desk {
         if self.over || self.held.len() >= self.in_flight || (self.exhausted && !self.held.is_empty()) {
             return;
         }
-        if self.held.len() > self.in_flight / 2 && (self.more || now - self.looked < CALM) {
+        if self.held.len() > self.in_flight / 2 && now - self.looked < CALM {
             return;
         }
         self.looked = now;
@@ -306,7 +307,7 @@ impl Desk {
         if let Some(due) = self.due.filter(|_| has_room) {
             until(due);
         }
-        if has_room && self.held.len() > self.in_flight / 2 && !self.more {
+        if has_room && self.held.len() > self.in_flight / 2 {
             until(self.looked + CALM);
         }
         if has_room && self.held.len() <= self.in_flight / 2 && self.more {
