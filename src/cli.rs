@@ -94,16 +94,16 @@ pub struct GlobalArgs {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Filters")]
 pub struct FilterArgs {
-    /// Only events for which this jq expression is true, over the canonical event: '.payload.amount > 100'
+    /// Only events for which this jq expression is true: '.payload.total > 100'; every one given must hold
     #[arg(long = "where", value_name = "JQ")]
     pub r#where: Vec<String>,
-    /// Only events whose payload matches
+    /// Only events whose payload matches; given twice, either is enough, as for --key and --type
     #[arg(long, value_name = "REGEX")]
     pub grep: Vec<String>,
     /// Only events with such a key
     #[arg(long, value_name = "GLOB")]
     pub key: Vec<String>,
-    /// Only events with this header, or with such a value in it
+    /// Only events with this header, or with such a value in it; every one given must hold
     #[arg(long, value_name = "NAME[=GLOB]")]
     pub header: Vec<String>,
     /// Only events of such a CloudEvents type
@@ -121,8 +121,7 @@ pub struct OutputArgs {
     /// How to print [default: human on a terminal, raw on a pipe]
     #[arg(short, long, value_name = "FORMAT", value_enum)]
     pub output: Option<OutputFormat>,
-    /// Print by a template: %t topic %p partition %o offset %k key %s payload %h headers %T timestamp %d{STRFTIME}
-    /// %H{name} one header %i id %y type %K %S %R lengths; \n \t \xNN
+    /// Print by a template: '%t %p:%o %k %s\n'; all its letters: evcat help formats
     #[arg(short = 'F', long, value_name = "TEMPLATE", conflicts_with = "output")]
     pub format: Option<String>,
     /// Indent JSON and show headers

@@ -50,7 +50,7 @@ enum ProfilesCommand {
 
 #[derive(Debug, Args)]
 struct ListArgs {
-    /// How to print
+    /// How to print: a table, or one JSON object per line
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "human")]
     output: TableFormat,
 }
@@ -60,7 +60,7 @@ struct ShowArgs {
     /// The profile [default: the one in use]
     #[arg(value_name = "PROFILE")]
     name: Option<String>,
-    /// How to print
+    /// How to print: a table, or one JSON object per line
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "human")]
     output: TableFormat,
 }

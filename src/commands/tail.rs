@@ -62,10 +62,10 @@ pub struct TailArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  evcat tail orders                              the last 10, then new ones
-  evcat tail orders --since 10m --grep A-17      what was said of A-17 in ten minutes, and is being said
-  evcat tail 'orders.*' -n 0 -o json | jq .      new ones only, for a program
-  evcat tail orders --from beginning --no-follow all there is";
+  evcat tail orders                                 the last 10, then new ones
+  evcat tail orders --since 10m --grep A-17         those on A-17, ten minutes back and on
+  evcat tail 'orders.*' -n 0 -o json | jq .         new ones only, for a program
+  evcat tail orders --from beginning --no-follow    all there is";
 
 /// How many events are shown where nothing is said.
 const LAST: u64 = 10;

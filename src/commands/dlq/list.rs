@@ -25,7 +25,7 @@ pub struct ListArgs {
     /// Exit with 3 if more than so many wait, all together
     #[arg(long, value_name = "N")]
     max: Option<u64>,
-    /// How to print
+    /// How to print: a table, or one JSON object per line
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "human")]
     output: TableFormat,
 }

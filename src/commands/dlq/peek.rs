@@ -22,10 +22,10 @@ pub struct PeekArgs {
     #[command(flatten)]
     choose: ChooseArgs,
     /// Keep all that was read in this file; later looks can read it as @FILE
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     snapshot: Option<PathBuf>,
     /// How to print: a table of the first 20 (--limit N), or every whole event with its .failure
-    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "human")]
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "human", help_heading = "Output")]
     output: TableFormat,
 }
 

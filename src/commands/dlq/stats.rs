@@ -25,10 +25,10 @@ pub struct StatsArgs {
     #[command(flatten)]
     choose: ChooseArgs,
     /// Keep all that was read in this file; later looks can read it as @FILE
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     snapshot: Option<PathBuf>,
-    /// How to print
-    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "human")]
+    /// How to print: a table, or one JSON object per line
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "human", help_heading = "Output")]
     output: TableFormat,
 }
 

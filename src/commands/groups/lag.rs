@@ -33,7 +33,7 @@ pub struct LagArgs {
     /// With --max, wait so long for it; with --watch, end after it
     #[arg(long = "for", value_name = "DUR", value_parser = duration::parse)]
     r#for: Option<Duration>,
-    /// How to print
+    /// How to print: a table, or one JSON object per line
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "human")]
     output: TableFormat,
 }

@@ -25,7 +25,7 @@ pub struct GroupsArgs {
 enum GroupsCommand {
     /// The groups, with their members and lag
     List(ListArgs),
-    /// Make a group on topics, so that it gets what is published from now on, and leave
+    /// Make a group on topics, so that it gets what is published from now on
     Create(CreateArgs),
     /// How far behind each group is
     #[command(after_help = lag::EXAMPLES)]
@@ -41,7 +41,7 @@ struct ListArgs {
     /// Only groups with such a name
     #[arg(value_name = "GLOB", default_value = "*")]
     pattern: String,
-    /// How to print
+    /// How to print: a table, or one JSON object per line
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "human")]
     output: TableFormat,
 }
