@@ -31,6 +31,10 @@ mod subscription;
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_file;
+#[cfg(test)]
+mod tests_of_reader;
 mod topics;
 mod watch;
 mod work;

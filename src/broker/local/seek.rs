@@ -13,7 +13,9 @@ use crate::event::Millis;
 /// in ten million events, and no index.
 pub fn time(sql: &Connection, topic: &Topic, at: Millis) -> Result<i64> {
     let end = log::end(sql, topic)?.next;
-    let (mut low, mut high) = (row_id(topic.id, topic.first), row_id(topic.id, end));
+    // The block that holds the first offset kept may begin before it.
+    let first = log::block_of(sql, topic.id, topic.first)?.unwrap_or(row_id(topic.id, topic.first));
+    let (mut low, mut high) = (first, row_id(topic.id, end));
     let mut found = None;
     let mut probe =
         sql.prepare_cached("SELECT id, n, peak FROM block WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT 1")?;

@@ -14,7 +14,7 @@ use crate::event::{Batch, Event, Name};
 /// A batch ends at this many bytes,
 const BYTES: usize = 256 << 10;
 /// or at this many events,
-const EVENTS: usize = 4096;
+const EVENTS: usize = 1024;
 /// or after this many blocks, when nearly all of them are settled: a read that lasts keeps the log from being cut.
 const BLOCKS: usize = 256;
 
