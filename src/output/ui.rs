@@ -102,4 +102,14 @@ impl Ui {
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
     }
+
+    /// A bar for so many bytes of input; hidden where progress is not drawn.
+    pub fn byte_bar(&self, total: u64) -> ProgressBar {
+        let bar = self.bar(Some(total));
+        if let Ok(style) = ProgressStyle::with_template("[{bar:24}] {bytes}/{total_bytes}  {eta} left  {msg}")
+        {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar
+    }
 }

@@ -113,8 +113,17 @@ impl Selection {
     }
 }
 
+/// What an expression found for a part of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A string as its text; a number or truth value as JSON writes it.
+    Text(Vec<u8>),
+    /// No result (`empty`): nothing is said about it.
+    Unsaid,
+}
+
 /// Parts of an event that expressions name: `--key-from`, `--topic-from`, `--id-from`.
-pub struct Extract(Runner<Vec<Option<Vec<u8>>>>);
+pub struct Extract(Runner<Vec<Part>>);
 
 impl Extract {
     /// All of them, evaluated together.
@@ -133,26 +142,26 @@ impl Extract {
         ))
     }
 
-    /// For each event, and each expression in the order they were given: a string as its text, a number or truth value
-    /// as JSON writes it, `null` and no result as `None`. More than one result, an object or a list are errors.
-    pub async fn extract(&mut self, events: &[Event]) -> Result<Vec<Answer<Vec<Option<Vec<u8>>>>>, Failure> {
+    /// For each event what each expression found, in the order they were given. `null`, more than one result, an object
+    /// and a list are errors: a member that is missing must not become an event without a key.
+    pub async fn extract(&mut self, events: &[Event]) -> Result<Vec<Answer<Vec<Part>>>, Failure> {
         self.0.run(events, None).await
     }
 }
 
-fn part(mut results: impl Iterator<Item = Result<jaq_json::Val, String>>) -> Answer<Option<Vec<u8>>> {
+fn part(mut results: impl Iterator<Item = Result<jaq_json::Val, String>>) -> Answer<Part> {
     use jaq_json::Val;
-    let Some(first) = results.next().transpose()? else { return Ok(None) };
+    let Some(first) = results.next().transpose()? else { return Ok(Part::Unsaid) };
     if results.next().transpose()?.is_some() {
         return Err("more than one result".into());
     }
     match first {
-        Val::Null => Ok(None),
-        Val::TStr(text) | Val::BStr(text) => Ok(Some(text.to_vec())),
+        Val::Null => Err("the result is null; '// empty' leaves it as it is".into()),
+        Val::TStr(text) | Val::BStr(text) => Ok(Part::Text(text.to_vec())),
         Val::Num(_) | Val::Bool(_) => {
             let mut json = String::new();
             value::write(&first, &mut json);
-            Ok(Some(json.into_bytes()))
+            Ok(Part::Text(json.into_bytes()))
         }
         Val::Arr(_) => Err("the result is a list, not text".into()),
         Val::Obj(_) => Err("the result is an object, not text".into()),
@@ -221,9 +230,10 @@ mod tests {
             let mut extract = Extract::new(vec![Query::compile("--key-from", text).unwrap()]);
             extract.extract(&event("{\"a\":\"t\",\"n\":1.0,\"l\":[]}")).await.unwrap().remove(0)
         };
-        assert_eq!(ask(".payload.a").await, Ok(vec![Some(b"t".to_vec())]));
-        assert_eq!(ask(".payload.n").await, Ok(vec![Some(b"1.0".to_vec())]));
-        assert_eq!(ask(".payload.none").await, Ok(vec![None]));
+        assert_eq!(ask(".payload.a").await, Ok(vec![Part::Text(b"t".to_vec())]));
+        assert_eq!(ask(".payload.n").await, Ok(vec![Part::Text(b"1.0".to_vec())]));
+        assert_eq!(ask(".payload.none // empty").await, Ok(vec![Part::Unsaid]));
+        assert!(ask(".payload.none").await.unwrap_err().contains("null"));
         assert!(ask(".payload.l").await.is_err());
         assert!(ask("1,2").await.is_err());
     }
