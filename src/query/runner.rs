@@ -184,20 +184,22 @@ mod tests {
             Some(b"panic") => panic!("as asked"),
             payload => Ok(payload.unwrap_or_default().len()),
         });
-        Runner { limit: Duration::from_millis(100), ..Runner::new("--where", task) }
+        Runner::new("--where", task)
     }
 
     #[tokio::test]
     async fn a_loop_costs_one_event_and_the_rest_goes_on() {
-        let answers = runner().run(&events(&["a", "loop", "bb", "panic", "ccc"]), None).await.unwrap();
-        let expected = [
-            Ok(1),
-            Err("--where: took longer than 1 s".into()),
-            Ok(2),
-            Err("the engine broke on it".into()),
-            Ok(3),
-        ];
+        let answers = runner().run(&events(&["a", "loop", "bb", "ccc"]), None).await.unwrap();
+        let expected = [Ok(1), Err("--where: took longer than 1 s".into()), Ok(2), Ok(3)];
         assert_eq!(answers, expected);
+    }
+
+    #[tokio::test]
+    async fn a_bug_in_the_engine_costs_one_event() {
+        // Printing where it broke may take long on a busy machine.
+        let mut patient = Runner { limit: Duration::from_secs(60), ..runner() };
+        let answers = patient.run(&events(&["panic", "a"]), None).await.unwrap();
+        assert_eq!(answers, [Err("the engine broke on it".into()), Ok(1)]);
     }
 
     #[tokio::test]
