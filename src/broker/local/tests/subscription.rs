@@ -142,6 +142,22 @@ async fn a_lease_that_was_taken_over_is_said() {
 }
 
 #[tokio::test]
+#[cfg(target_os = "linux")]
+async fn an_idle_member_takes_over_from_one_that_died_although_nobody_rings() {
+    let rig = Rig::with_group("o", "g");
+    rig.publish("o", &[("x", "1")]);
+    let mut killed = rig.member(&["o"], "g");
+    assert_eq!(killed.take_texts(1), ["1"]);
+    rig.publish("o", &[("y", "2")]);
+    let member = open(&rig, options()).await;
+    assert_eq!(deliveries(&*member).await[0].event.payload(), Some(&b"2"[..]), "it has looked");
+    drop(killed);
+    let within = std::time::Duration::from_secs(10); // as cli.md promises
+    let got = tokio::time::timeout(within, deliveries(&*member)).await.unwrap();
+    assert_eq!(got[0].attempt, Some(2));
+}
+
+#[tokio::test]
 async fn extending_keeps_the_lease() {
     let rig = Rig::with_group("o", "g");
     rig.publish("o", &[("x", "1")]);
