@@ -1,5 +1,6 @@
 //! What happens between a broker and a person: filters, pace, lanes, handlers, checkpoints.
 
+pub mod checkpoint;
 pub mod driver;
 pub mod failures;
 pub mod filter;

@@ -27,6 +27,11 @@ enum Job {
 pub struct Closed(Arc<std::io::Error>);
 
 impl Closed {
+    /// The reader left, as somebody else who writes has found out.
+    pub fn left() -> Closed {
+        Closed(Arc::new(std::io::ErrorKind::BrokenPipe.into()))
+    }
+
     /// The reader left (`| head -1`): not a failure, once what was written is settled.
     pub fn reader_left(&self) -> bool {
         self.0.kind() == std::io::ErrorKind::BrokenPipe
@@ -146,8 +151,7 @@ impl Stdout {
     }
 
     fn why(&self) -> Closed {
-        let unknown = || Closed(Arc::new(std::io::ErrorKind::BrokenPipe.into()));
-        self.failed.get().cloned().unwrap_or_else(unknown)
+        self.failed.get().cloned().unwrap_or_else(Closed::left)
     }
 }
 
