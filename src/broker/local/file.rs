@@ -218,11 +218,6 @@ impl Store {
         Ok(done?)
     }
 
-    /// Wakes everyone who watches; [`write`](Store::write) does so by itself.
-    pub fn ring(&self) {
-        self.side.ring();
-    }
-
     /// The lock, the bell and who is alive.
     pub fn side(&self) -> &Side {
         &self.side
