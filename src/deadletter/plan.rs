@@ -80,6 +80,23 @@ pub struct Rules {
     pub dlq: Name,
 }
 
+/// Put back so often, a letter is parked, unless somebody says otherwise.
+pub const MAX_REPLAYS: u32 = 3;
+
+impl Rules {
+    /// Those of a replay that says nothing else.
+    pub fn of(dlq: &Name) -> Rules {
+        Rules {
+            settles: true,
+            here: false,
+            into: None,
+            all_groups: false,
+            max_replays: MAX_REPLAYS,
+            dlq: dlq.clone(),
+        }
+    }
+}
+
 /// Behind the name of a dead-letter topic: those that have been round too often.
 pub const PARKED: &str = ".parked";
 
@@ -259,14 +276,7 @@ mod tests {
     }
 
     fn rules() -> Rules {
-        Rules {
-            settles: true,
-            here: false,
-            into: None,
-            all_groups: false,
-            max_replays: 3,
-            dlq: "orders.shipping.dlq".into(),
-        }
+        Rules::of(&"orders.shipping.dlq".into())
     }
 
     fn places(address_group: bool) -> HashMap<String, Place> {

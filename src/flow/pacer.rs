@@ -18,6 +18,23 @@ impl Rate {
     fn interval(self) -> Duration {
         self.per.div_f64(self.events as f64).max(Duration::from_nanos(1))
     }
+
+    /// How long so many events take.
+    pub fn time_for(self, events: u64) -> Duration {
+        Duration::try_from_secs_f64(self.interval().as_secs_f64() * events as f64).unwrap_or(Duration::MAX)
+    }
+}
+
+/// As it is typed.
+impl std::fmt::Display for Rate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let unit = match self.per.as_secs() {
+            1 => 's',
+            60 => 'm',
+            _ => 'h',
+        };
+        write!(f, "{}/{unit}", self.events)
+    }
 }
 
 /// Parses `200/s`, `30/m`, `5/h`: clap's value parser of `--rate`.

@@ -10,7 +10,7 @@ pub fn bar(part: u64, whole: u64, width: usize) -> String {
     let room = width as u128 * 8;
     let eighths = ((u128::from(part.min(whole)) * room + u128::from(whole) / 2) / u128::from(whole)).max(1);
     let mut bar = "█".repeat((eighths / 8) as usize);
-    if eighths % 8 > 0 {
+    if !eighths.is_multiple_of(8) {
         bar.push(EIGHTHS[(eighths % 8) as usize]);
     }
     bar

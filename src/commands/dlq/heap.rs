@@ -161,6 +161,17 @@ impl<'a> Heap<'a> {
         self.stopped
     }
 
+    /// Where it ends, as positions: `0:14002 1:13020`.
+    pub fn end(&self) -> Option<String> {
+        match &self.source {
+            Source::Broker(reader) => {
+                let ends = reader.end().iter().map(|(_, position)| position.to_string());
+                Some(ends.collect::<Vec<_>>().join(" ")).filter(|ends| !ends.is_empty())
+            }
+            Source::File { .. } => None,
+        }
+    }
+
     /// Gives back what looking needed; the snapshot is whole now, or not there if we were stopped.
     pub async fn close(self) -> anyhow::Result<()> {
         if let Source::Broker(reader) = self.source {
@@ -235,6 +246,16 @@ pub struct Snapshot {
     out: BufWriter<File>,
     line: Vec<u8>,
     letters: u64,
+    whole: bool,
+}
+
+/// What is not finished is not kept.
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        if !self.whole {
+            let _ = std::fs::remove_file(&self.part);
+        }
+    }
 }
 
 impl Snapshot {
@@ -244,7 +265,14 @@ impl Snapshot {
         part.push(".part");
         let part = PathBuf::from(part);
         let file = File::create(&part).with_context(|| part.display().to_string())?;
-        Ok(Snapshot { path: path.into(), part, out: BufWriter::new(file), line: Vec::new(), letters: 0 })
+        Ok(Snapshot {
+            path: path.into(),
+            part,
+            out: BufWriter::new(file),
+            line: Vec::new(),
+            letters: 0,
+            whole: false,
+        })
     }
 
     /// Adds letters.
@@ -263,6 +291,7 @@ impl Snapshot {
         let done = self.out.flush().and_then(|()| self.out.get_ref().sync_all());
         done.and_then(|()| std::fs::rename(&self.part, &self.path))
             .with_context(|| self.path.display().to_string())?;
+        self.whole = true;
         let letters = super::words::dead_letters(self.letters);
         session.ui.status(format_args!("{letters} kept in {}", self.path.display()));
         Ok(())

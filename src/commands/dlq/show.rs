@@ -1,5 +1,6 @@
 //! `evcat dlq show`.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -9,6 +10,7 @@ use super::heap::{Dead, Dlq, Heap, reader};
 use super::words::{expires, or_dash, origin};
 use crate::broker::{Read, Start, Stop};
 use crate::commands::topics::{TableFormat, print};
+use crate::deadletter::plan::{Rules, Way, way};
 use crate::event::{Name, Position, cloudevents, trace};
 use crate::outcome::{Exit, Failure, Outcome};
 use crate::output::{sanitize, words};
@@ -42,7 +44,7 @@ pub async fn run(args: ShowArgs, session: &Session) -> anyhow::Result<Outcome> {
         return Ok(interrupted());
     };
     let mut heap = Heap::open(session, &dlq, snapshot.as_deref()).await?;
-    let (mut found, mut alike) = (None, std::collections::HashMap::<String, u64>::new());
+    let (mut found, mut alike) = (None, HashMap::<String, u64>::new());
     while let Some(dead) = heap.next().await? {
         let chosen = chooser.choose(&dead).await?;
         for (dead, chosen) in dead.into_iter().zip(chosen) {
@@ -66,13 +68,17 @@ pub async fn run(args: ShowArgs, session: &Session) -> anyhow::Result<Outcome> {
         },
         (None, Dlq::File(_)) => return Err(no_such(session, &dlq, &id).into()),
     };
+    let replay = match (&dlq, settled, &output) {
+        (Dlq::Topic(name), false, TableFormat::Human) => Some(where_to(session, name, &dead).await?),
+        _ => None,
+    };
     let mut out = Vec::new();
     match output {
         TableFormat::Json => dead.line(&mut out),
         TableFormat::Human => {
             let like = alike.get(&dead.letter.fingerprint).copied().unwrap_or(0);
             let expires = expires(&info, dead.event.timestamp(), session.now());
-            let view = View { dead: &dead, dlq: &dlq, settled, like, expires, session };
+            let view = View { dead: &dead, dlq: &dlq, settled, like, expires, replay, session };
             view.text(&mut out);
         }
     }
@@ -116,7 +122,30 @@ struct View<'a> {
     settled: bool,
     like: u64,
     expires: String,
+    replay: Option<String>,
     session: &'a Session,
+}
+
+/// Where a replay would put it.
+async fn where_to(session: &Session, dlq: &Name, dead: &Dead) -> anyhow::Result<String> {
+    let rules = Rules::of(dlq);
+    let mut places = HashMap::new();
+    if let Some(topic) = &dead.letter.origin.topic {
+        places.insert(topic.clone(), super::replay::place(session, topic).await?);
+    }
+    let groups = |topic: &Name| match places.get(&**topic) {
+        Some(place) if !place.groups.is_empty() => format!("; {} see it", place.groups.join(", ")),
+        _ => String::new(),
+    };
+    Ok(match way(&dead.letter, &rules, &places) {
+        Way::Group { topic, group } => format!("would go to {group} of {topic}; nobody else sees it"),
+        Way::Topic { topic, .. } => format!("would go into {topic}{}", groups(&topic)),
+        Way::Parked { topic } => {
+            format!("put back {} times already: would go to {topic}", dead.letter.replays)
+        }
+        Way::Here => String::new(),
+        Way::Stays(why) => format!("would stay: {}", why.words()),
+    })
 }
 
 impl View<'_> {
@@ -250,7 +279,14 @@ impl View<'_> {
         let (Dlq::Topic(_), false) = (self.dlq, self.settled) else { return };
         let View { dead, dlq, session, .. } = self;
         let (typed, flag, style) = (dlq.typed(), &session.endpoint.flag, session.ui.out);
+        if let Some(replay) = &self.replay {
+            let replay = if style.terminal { sanitize::text(replay) } else { replay.into() };
+            out.extend_from_slice(
+                format!("{} {replay}\n", style.faint(&format!("{:12}", "replay"))).as_bytes(),
+            );
+        }
         let handler = dead.letter.handler.clone().unwrap_or_else(|| "COMMAND".into());
+        let handler = if style.terminal { sanitize::text(&handler).into_owned() } else { handler };
         let command = format!("evcat dlq replay {typed}{flag} {}", shell_quoted(id));
         let lines = format!(
             "{} {command} -- {handler}\n{} {command}\n",
