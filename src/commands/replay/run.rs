@@ -147,8 +147,8 @@ impl Replay<'_> {
             match self.merge.next().await? {
                 Read::Events(events) => {
                     let count = events.len() as u64;
-                    self.batch(events, sink, &mut progress).await?;
                     self.read += count;
+                    self.batch(events, sink, &mut progress).await?;
                     bar.inc(count);
                 }
                 Read::CaughtUp => {}

@@ -161,7 +161,7 @@ pub struct Account {
 }
 
 /// A checkpoint is written so often.
-const SAVE: Duration = Duration::from_millis(500);
+const SAVE: Duration = Duration::from_millis(100);
 
 impl Account {
     pub fn new(checkpoint: Option<Checkpoint>, failures: Failures, on_error: OnError) -> Account {
