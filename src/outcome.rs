@@ -11,6 +11,8 @@ pub enum Outcome {
     Partial,
     /// Less, or more, than was asked for (`-c`, `--max`, `--expect`): 3.
     Short,
+    /// Nothing was asked for, and it was said what can be: 2.
+    Usage,
     /// Stopped cleanly by this signal, and ends by it.
     Interrupted(i32),
 }

@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::ValueEnum;
 
 use crate::broker::BACKENDS;
-use crate::cli::{Cli, Command, GlobalArgs, When};
+use crate::cli::{self, Cli, Command, GlobalArgs, When};
 use crate::commands::{self, help};
 use crate::outcome::{self, Exit, Failure, Outcome};
 use crate::output::stdout::{Closed, print};
@@ -25,7 +25,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         commands::completions::live::answer(shell, &arguments, environment());
         return ExitCode::SUCCESS;
     }
-    let cli = match Cli::try_parse_from(&arguments) {
+    let cli = match cli::parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
             let color = usage::peek(&arguments, "--color").and_then(|when| When::from_str(when, true).ok());
@@ -38,6 +38,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Partial) => code(Exit::Partial),
         Ok(Outcome::Short) => code(Exit::Short),
+        Ok(Outcome::Usage) => code(Exit::Usage),
         Ok(Outcome::Interrupted(signal)) => {
             shutdown::end_by(signal);
             ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX))
@@ -57,30 +58,34 @@ fn code(exit: Exit) -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
+/// What needs no command.
+fn answer(global: &GlobalArgs) -> anyhow::Result<bool> {
+    let text = if global.version {
+        format!("evcat {VERSION}\n")
+    } else if global.versions {
+        versions()
+    } else if global.options.iter().any(|option| option == "help") {
+        options(global)?
+    } else {
+        return Ok(false);
+    };
+    print(&text)?;
+    Ok(true)
+}
+
 fn run(cli: Cli, ui: &Ui) -> anyhow::Result<Outcome> {
     let Cli { global, command } = cli;
-    if global.version {
-        print(&format!("evcat {VERSION}\n"))?;
+    if answer(&global)? {
         return Ok(Outcome::Done);
     }
-    if global.versions {
-        print(&versions())?;
-        return Ok(Outcome::Done);
-    }
+    let Some(command) = command else {
+        ui.line(first_screen(ui.err).trim_end());
+        return Ok(Outcome::Usage);
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         let setup = Setup { ui: ui.clone(), stop: Stop::on_signals()?, global, environment: environment() };
-        if setup.global.options.iter().any(|option| option == "help") {
-            print(&options(&setup)?)?;
-            return Ok(Outcome::Done);
-        }
-        match command {
-            Some(command) => dispatch(command, &setup).await,
-            None => {
-                setup.ui.line(first_screen(&setup, setup.ui.err).trim_end());
-                std::process::exit(Exit::Usage as i32)
-            }
-        }
+        dispatch(command, &setup).await
     });
     // A thread that waits for stdin or for a blocked client must not keep the process.
     runtime.shutdown_background();
@@ -90,7 +95,7 @@ fn run(cli: Cli, ui: &Ui) -> anyhow::Result<Outcome> {
 /// Boxed one by one: the largest command would else size the stack of them all.
 async fn dispatch(command: Command, setup: &Setup) -> anyhow::Result<Outcome> {
     match command {
-        Command::Help(args) => help::run(args, first_screen(setup, setup.ui.out)).await,
+        Command::Help(args) => help::run(args, first_screen(setup.ui.out)).await,
         Command::Completions(args) => commands::completions::run(args),
         Command::Profiles(args) => Box::pin(commands::profiles::run(args, setup)).await,
         Command::Publish(args) => Box::pin(commands::publish::run(args, &setup.session()?)).await,
@@ -113,8 +118,8 @@ fn versions() -> String {
 }
 
 /// `-X help`: the options of the broker that would be used.
-fn options(setup: &Setup) -> Result<String, Failure> {
-    let backend = Choice::make(setup.global.broker.as_deref(), setup.environment)?.address.backend;
+fn options(global: &GlobalArgs) -> Result<String, Failure> {
+    let backend = Choice::make(global.broker.as_deref(), environment())?.address.backend;
     let name = backend.name;
     if backend.options.is_empty() {
         return Ok(format!("{name} has no options\n"));
@@ -124,8 +129,8 @@ fn options(setup: &Setup) -> Result<String, Failure> {
     Ok(format!("options of {name}, given as -X KEY=VALUE:\n{}", lines.collect::<String>()))
 }
 
-fn first_screen(setup: &Setup, style: Style) -> String {
-    let environment = setup.environment;
+fn first_screen(style: Style) -> String {
+    let environment = environment();
     let data_dir = environment.data_dir.clone().unwrap_or_else(|| "$XDG_DATA_HOME/evcat".into());
     help::first_screen(style, &data_dir, environment.home.as_deref())
 }
