@@ -1,0 +1,4 @@
+//! The program from outside, by command.
+#![allow(clippy::unwrap_used)]
+
+mod dlq;
