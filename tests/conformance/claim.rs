@@ -11,6 +11,7 @@ pub const CASES: &[Case] = cases! {
     [] => a_lease_that_ends_passes_to_another_member;
     [] => what_is_extended_stays_ours;
     [] => what_was_taken_over_is_lost_and_changes_nothing;
+    [] => who_still_works_on_what_was_taken_over_is_told;
     [ATTEMPTS] => a_delivery_that_was_taken_over_counts;
     [ATTEMPTS] => closing_without_settling_counts_as_handed_out;
 };
@@ -65,19 +66,25 @@ async fn what_is_extended_stays_ours(rig: Rig) {
 }
 
 async fn what_was_taken_over_is_lost_and_changes_nothing(rig: Rig) {
-    let (mut first, held, mut second) = taken_over(&rig, 4).await;
+    let (first, held, mut second) = taken_over(&rig, 4).await;
     let again = second.take(4).await;
     let ways = [Settlement::Ack, Settlement::Retry(Duration::ZERO), Settlement::Release, Settlement::Ack];
     let items = held.iter().zip(ways).map(|(delivery, how)| (delivery.token, how)).collect();
     for answer in first.settle_each(items).await {
         assert_eq!(answer.unwrap_err().kind(), Kind::Lost);
     }
-    first.extend(&held).await;
     second.ack(&again).await;
     second.idle().await;
-    // It may have been told before it asked; if not, now.
+}
+
+async fn who_still_works_on_what_was_taken_over_is_told(rig: Rig) {
+    let (mut first, held, mut second) = taken_over(&rig, 4).await;
+    let again = second.take(4).await;
+    first.extend(&held).await;
     first.until_lost().await;
     assert!(first.lost.iter().all(|token| held.iter().any(|delivery| delivery.token == *token)));
+    second.ack(&again).await;
+    second.idle().await;
 }
 
 async fn a_delivery_that_was_taken_over_counts(rig: Rig) {
