@@ -71,14 +71,23 @@ pub fn text(event: &Event) -> String {
 pub async fn member(broker: &Arc<dyn Broker>, topic: &str, in_flight: usize) -> Box<dyn Subscription> {
     let source = Source::Group { topics: vec![topic.into()], group: "g".into() };
     broker.create_group(&source, &Start::Earliest, Some("letters")).await.unwrap();
-    let options = SubscribeOptions {
+    broker.subscription(source, options(in_flight)).await.unwrap()
+}
+
+/// A run over these dead letters.
+pub async fn a_run(broker: &Arc<dyn Broker>, letters: &str, chosen: Vec<Position>) -> Box<dyn Subscription> {
+    let source = Source::DeadLetters { dlq: letters.into(), chosen: Some(chosen) };
+    broker.subscription(source, options(100)).await.unwrap()
+}
+
+fn options(in_flight: usize) -> SubscribeOptions {
+    SubscribeOptions {
         stop: Stop::Never,
         in_flight,
         lease: Duration::from_secs(60),
         grace: Duration::from_secs(5),
         ordered: true,
-    };
-    broker.subscription(source, options).await.unwrap()
+    }
 }
 
 /// The next deliveries.
