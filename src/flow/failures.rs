@@ -5,8 +5,6 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-
 use crate::broker;
 use crate::event::{Event, line};
 use crate::outcome::{Exit, Failure, exit_of_kind};
@@ -61,7 +59,8 @@ impl Failures {
         Failures { count: 0, told: Vec::new(), exit: None, kept: None }
     }
 
-    /// An event that the broker did not take. `place` is where it came from: `line 17`, `orders 3:881`.
+    /// An event that the broker did not take. `place` is where it came from: `line 17`, `orders 3:881`; empty for the
+    /// only one.
     pub fn undelivered(
         &mut self,
         place: impl Into<String>,
@@ -139,7 +138,7 @@ impl Failures {
         match kept.file.sync_data() {
             // A pipe or a terminal cannot be synced, and need not be.
             Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => Ok(()),
-            result => result.with_context(|| kept.describe()),
+            result => result.map_err(|error| kept.told(error)),
         }
     }
 
@@ -159,8 +158,10 @@ impl Failures {
                 )
             }
         };
-        if let ((1, 1), [(_, why)]) = ((self.count, total), &self.told[..]) {
-            message += &format!(": {}", shown(why));
+        if let ((1, 1), [(place, why)]) = ((self.count, total), &self.told[..]) {
+            // A single event has no place that would help to find it.
+            let place = if place.is_empty() { String::new() } else { format!("{}: ", shown(place)) };
+            message += &format!(": {place}{}", shown(why));
         } else {
             let width = self.told.iter().map(|(place, _)| place.chars().count()).max().unwrap_or(0);
             for (place, why) in &self.told {
@@ -190,8 +191,12 @@ impl Failures {
 impl Kept {
     fn open(path: &Path, inputs: &[&File]) -> anyhow::Result<Kept> {
         let describe = || format!("--failed-to {}", path.display());
-        let file = OpenOptions::new().append(true).create(true).open(path).with_context(describe)?;
-        let this = file.metadata().with_context(describe)?;
+        let told = |error: std::io::Error| {
+            let message = format!("{}: {error}", describe());
+            anyhow::Error::from(error).context(message)
+        };
+        let file = OpenOptions::new().append(true).create(true).open(path).map_err(told)?;
+        let this = file.metadata().map_err(told)?;
         let same = |input: &&&File| {
             input.metadata().is_ok_and(|other| (other.dev(), other.ino()) == (this.dev(), this.ino()))
         };
@@ -203,14 +208,15 @@ impl Kept {
         Ok(Kept { path: path.into(), file, buffer: Vec::new(), new: this.is_file() && this.len() == 0 })
     }
 
-    fn describe(&self) -> String {
-        format!("--failed-to {}", self.path.display())
+    fn told(&self, error: std::io::Error) -> anyhow::Error {
+        let message = format!("--failed-to {}: {error}", self.path.display());
+        anyhow::Error::from(error).context(message)
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {
         let written = self.file.write_all(&self.buffer);
         self.buffer.clear();
-        written.with_context(|| self.describe())
+        written.map_err(|error| self.told(error))
     }
 }
 
@@ -267,7 +273,7 @@ mod tests {
         let mut failures = Failures::counted();
         assert!(failures.report(5, "orders on prod", "").is_none());
         let gone = broker::Error::new(Kind::Unreachable, "send", "", "no answer in 30s");
-        failures.undelivered("line 1", &gone, &event(b"")).unwrap();
+        failures.undelivered("", &gone, &event(b"")).unwrap();
         let failure = failures.report(1, "orders on prod", "").unwrap();
         assert_eq!(failure.message, "not delivered to orders on prod: no answer in 30s");
         assert_eq!(failure.exit, Exit::Unreachable);

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use anyhow::Context;
 use jsonschema::Validator;
 use serde_json::Value;
 
@@ -19,7 +18,10 @@ impl Schema {
     /// Reads and compiles it; errors name the flag and the file.
     pub fn open(flag: &str, path: &Path) -> anyhow::Result<Schema> {
         let shown = path.display();
-        let text = std::fs::read(path).with_context(|| format!("{flag} {shown}"))?;
+        let text = std::fs::read(path).map_err(|error| {
+            let message = format!("{flag} {shown}: {error}");
+            anyhow::Error::from(error).context(message)
+        })?;
         let refuse = |why: String| Failure::usage(format!("{flag} {shown}: {why}"));
         let schema: Value =
             serde_json::from_slice(&text).map_err(|error| refuse(format!("not JSON: {error}")))?;

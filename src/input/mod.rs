@@ -42,7 +42,8 @@ pub struct Places {
 }
 
 impl Places {
-    /// The place of the event at this index, as messages name it: `line 17`, `a.jsonl line 17`, `a.json`.
+    /// The place of the event at this index, as messages name it: `line 17`, `a.jsonl line 17`, `a.json`;
+    /// empty for an event that was read from nowhere.
     pub fn name(&self, index: usize) -> String {
         self.name_of(self.numbers.get(index).copied().unwrap_or_default())
     }
@@ -50,7 +51,7 @@ impl Places {
     /// The same for a number.
     pub fn name_of(&self, number: u64) -> String {
         match (&self.file, self.unit) {
-            (None, "") => "the event".into(),
+            (None, "") => String::new(),
             (None, unit) => format!("{unit} {number}"),
             (Some(file), "") => file.clone(),
             (Some(file), unit) => format!("{file} {unit} {number}"),

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::shape::{Shape, Shaper};
 use super::split::{Format, MOST, Piece, Splitter};
 use super::{Chunk, Places};
+use crate::outcome::Failure;
 
 /// Bytes of one read(2), and of a pipe's buffer where it may be made so large.
 const PIECE: usize = 1 << 20;
@@ -40,9 +41,12 @@ impl Source {
     /// Opens a file; a directory is none.
     pub fn open(path: &std::path::Path) -> anyhow::Result<Source> {
         let name = path.display().to_string();
-        let file = File::open(path).with_context(|| format!("-f {name}"))?;
+        let file = File::open(path).map_err(|error| {
+            let message = format!("-f {name}: {error}");
+            anyhow::Error::from(error).context(message)
+        })?;
         if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
-            return Err(std::io::Error::from(ErrorKind::IsADirectory)).context(format!("-f {name}"));
+            return Err(Failure::usage(format!("-f {name}: is a directory")).into());
         }
         Ok(Source::File(name, file))
     }
@@ -133,7 +137,8 @@ impl Reader {
                 Ok(Go::On) => {}
                 Ok(Go::Stop) => return,
                 Err(error) => {
-                    let error = anyhow::Error::from(error).context(format!("cannot read {name}"));
+                    let message = format!("cannot read {name}: {error}");
+                    let error = anyhow::Error::from(error).context(message);
                     let _ = self.queue.blocking_send(Err(error));
                     return;
                 }

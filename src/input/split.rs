@@ -6,7 +6,7 @@ use memchr::memmem::Finder;
 use memchr::{memchr, memchr_iter};
 
 use super::json::{Scanner, Step};
-use crate::event::frames::Decoder;
+use crate::event::frames::{Decoder, FrameError};
 
 /// How the input is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,7 +170,7 @@ impl Splitter {
                     match decoder.take(&mut rest) {
                         Ok(None) if end => {
                             if let Err(error) = decoder.finish(rest) {
-                                let what = What::Broken(error.to_string());
+                                let what = What::Broken(framed(&error));
                                 pieces.push(Piece { range: before..input.len(), number, what });
                             }
                             return input.len();
@@ -184,7 +184,7 @@ impl Splitter {
                         }
                         Err(error) => {
                             // Nothing behind a wrong length can be told apart.
-                            let what = What::Broken(error.to_string());
+                            let what = What::Broken(framed(&error));
                             pieces.push(Piece { range: before..input.len(), number, what });
                             self.kind = Kind::Whole;
                             return input.len();
@@ -370,6 +370,12 @@ impl Json {
         *start = stop;
         true
     }
+}
+
+/// The error without the number of the frame, which its place has.
+fn framed(error: &FrameError) -> String {
+    let text = error.to_string();
+    text.split_once(" at ").map_or(text.clone(), |(_, rest)| format!("at {rest}"))
 }
 
 fn where_broken(input: &[u8], start: usize, place: usize, line: u64) -> String {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::event::Event;
+use crate::event::{Event, Position};
 use crate::outcome::Failure;
 
 /// How long one event may take.
@@ -80,12 +80,13 @@ impl<T: Send + 'static> Runner<T> {
                 self.overruns += 1;
                 let event = &events[answers.len()];
                 if self.overruns == OVERRUNS {
-                    let place = format!("{} {}", event.topic(), event.position());
-                    return Err(Failure::failed(format!(
-                        "{}: took longer than 1 s on {OVERRUNS} events, the last of them {place}",
-                        self.flag
-                    ))
-                    .hint("an expression has one second per event: evcat help filters"));
+                    let place = match event.position() {
+                        Position::Unknown | Position::Partition(_) => String::new(),
+                        position => format!(", the last of them {} {position}", event.topic()),
+                    };
+                    let message = format!("{}: took longer than 1 s on {OVERRUNS} events{place}", self.flag);
+                    return Err(Failure::failed(message)
+                        .hint("an expression has one second per event: evcat help filters"));
                 }
                 answers.push(Err(format!("{}: took longer than 1 s", self.flag)));
             }
@@ -164,7 +165,7 @@ fn work<T>(task: &Evaluate<T>, job: Job<T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Batch, Headers, Position};
+    use crate::event::{Batch, Headers};
 
     fn events(payloads: &[&str]) -> Vec<Event> {
         let topic = "t".into();

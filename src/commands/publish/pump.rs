@@ -101,7 +101,11 @@ pub(super) async fn run(plan: Plan, session: &Session) -> anyhow::Result<Outcome
                 Some(confirmed) = outbox.next() => run.confirm(confirmed).await?,
                 count = pacer.permit(&pending.events), if room => pending.send(outbox, count),
                 chunk = input.next(), if reading => match chunk {
-                    Some(Ok(chunk)) => pending = run.take(chunk, &mut prepare).await?,
+                    Some(Ok(chunk)) => match run.take(chunk, &mut prepare).await {
+                        Ok(ready) => pending = ready,
+                        // What is on its way is still waited for.
+                        Err(error) => (unreadable, run.ended) = (Some(error), true),
+                    },
                     Some(Err(error)) => (unreadable, run.ended) = (Some(error), true),
                     None => run.ended = true,
                 },
@@ -119,7 +123,11 @@ pub(super) async fn run(plan: Plan, session: &Session) -> anyhow::Result<Outcome
                 None => run.would_send(pending.cut(count)).await,
             },
             chunk = input.next(), if !sending => match chunk {
-                Some(Ok(chunk)) => pending = run.take(chunk, &mut prepare).await?,
+                Some(Ok(chunk)) => match run.take(chunk, &mut prepare).await {
+                        Ok(ready) => pending = ready,
+                        // What is on its way is still waited for.
+                        Err(error) => (unreadable, run.ended) = (Some(error), true),
+                    },
                 Some(Err(error)) => (unreadable, run.ended) = (Some(error), true),
                 None => run.ended = true,
             },
@@ -230,8 +238,12 @@ impl Run<'_> {
         }
         if let Some(error) = unreadable {
             let partial = (published > 0).then_some(Exit::Partial);
-            let message = format!("{error:#}; {} were published before that", events(published));
-            let failure = Failure::failed(message);
+            let before = match published {
+                0 => String::new(),
+                n => format!("; {} had been published", events(n)),
+            };
+            let mut failure = Failure::failed(format!("{error}{before}"));
+            failure.hint = crate::outcome::hint_of(&error).map(str::to_owned);
             return Err(failure.exit(partial.unwrap_or_else(|| crate::outcome::exit_of(&error))).into());
         }
         let total = published + self.failures.count();
