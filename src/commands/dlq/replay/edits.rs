@@ -136,7 +136,9 @@ fn lines(event: &Event) -> Vec<String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut out = vec![format!("key {}", event.key().map_or("-".into(), text))];
     let own = |name: &[u8]| name.starts_with(crate::event::own::PREFIX.as_bytes());
-    for (name, value) in event.headers().iter().filter(|(name, _)| !own(name)) {
+    // The new id is told of in words.
+    let headers = cloudevents::without(event.headers(), "id");
+    for (name, value) in headers.as_headers().iter().filter(|(name, _)| !own(name)) {
         let value = match value {
             crate::event::HeaderValue::Bytes(bytes) => text(bytes),
             other => format!("{other:?}"),
