@@ -53,8 +53,9 @@ impl Ui {
     /// A line as it is, always: summaries of what went wrong, plans.
     pub fn line(&self, line: impl Display) {
         self.bars.suspend(|| {
-            // Nobody left to tell is no reason to fail.
-            let _ = writeln!(std::io::stderr().lock(), "{line}");
+            // In one write: what other processes say on the same terminal must not come in between. Nobody left to tell
+            // is no reason to fail.
+            let _ = std::io::stderr().lock().write_all(format!("{line}\n").as_bytes());
         });
     }
 

@@ -1,0 +1,150 @@
+//! Every command of the README, run in a terminal in a fresh home, must print what the README says it prints.
+//!
+//! A ```console block is a session: `$ ` begins a command, the rest is what a person sees. The
+//! sessions run in order, in one home. Times, ids and durations are levelled before they are compared.
+//! `EVCAT_BLESS=1 cargo test --test readme` writes what is printed now into the README: read the difference.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use regex::Regex;
+
+struct Step {
+    line: usize,
+    command: String,
+    expected: String,
+}
+
+fn steps(readme: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut inside = false;
+    for (number, line) in readme.lines().enumerate() {
+        if line.starts_with("```") {
+            inside = line == "```console";
+        } else if inside {
+            if let Some(command) = line.strip_prefix("$ ") {
+                steps.push(Step { line: number + 1, command: command.into(), expected: String::new() });
+            } else {
+                let step = steps.last_mut().expect("a session begins with a command");
+                step.expected += &format!("{line}\n");
+            }
+        }
+    }
+    steps
+}
+
+/// What a terminal shows in the end: of what was drawn over (progress bars), the last.
+fn settled(seen: &str) -> String {
+    let escapes = Regex::new(r"\x1b\[[0-9;?]*[A-Za-z]").unwrap();
+    let lines = seen.split('\n').map(|line| {
+        let drawn = line.trim_end_matches('\r').rsplit('\r').map(|part| escapes.replace_all(part, ""));
+        drawn.map(|part| part.into_owned()).find(|part| !part.trim().is_empty()).unwrap_or_default()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// What differs from run to run is levelled on both sides.
+fn level(text: &str) -> String {
+    let rules = [
+        (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "DATE"),
+        (r"\d\d:\d\d:\d\d(\.\d+)?", "TIME"),
+        (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "ID"),
+        (r"\brun [a-z0-9]{4}\b", "run RUN"),
+        (r"\b\d+(\.\d+)?(ms|s|m)\b", "DUR"),
+        (r"[ \t]+", " "),
+    ];
+    let mut text = text.to_owned();
+    for (from, to) in rules {
+        text = Regex::new(from).unwrap().replace_all(&text, to).into_owned();
+    }
+    // A handler's stdout and what evcat says on stderr meet on the terminal in no fixed order.
+    let mut lines: Vec<_> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    lines.sort_unstable();
+    lines.join("\n")
+}
+
+/// The README with what was printed in the place of what it said.
+fn blessed(readme: &str, printed: &[&str]) -> String {
+    let (mut out, mut inside, mut step) = (String::new(), false, 0);
+    for line in readme.lines() {
+        if line.starts_with("```") {
+            inside = line == "```console";
+        } else if inside && line.starts_with("$ ") {
+            let lines: Vec<_> = printed[step].lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+            out += &format!("{line}\n{}", lines.iter().map(|line| format!("{line}\n")).collect::<String>());
+            step += 1;
+            continue;
+        } else if inside {
+            continue;
+        }
+        out += &format!("{line}\n");
+    }
+    out
+}
+
+#[test]
+fn the_sessions_of_the_readme_print_what_they_say() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let steps = steps(&readme);
+    assert!(steps.len() >= 20, "the README lost its sessions");
+
+    let home = tempfile::tempdir().unwrap();
+    let mut script = String::from("cd\n");
+    for (index, step) in steps.iter().enumerate() {
+        script += &format!("printf '\\n@@%d@@\\n' {index}\n{}\n", step.command);
+    }
+    let file = home.path().join("session.sh");
+    std::fs::write(&file, &script).unwrap();
+
+    // `script` gives it a terminal: the README shows what a person sees, stderr included.
+    let binary = Path::new(env!("CARGO_BIN_EXE_evcat")).parent().unwrap();
+    let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
+    let output = Command::new("script")
+        .args(["-qefc", "stty cols 100; bash session.sh", "/dev/null"])
+        .current_dir(home.path())
+        .env_clear()
+        .envs([
+            ("PATH", path.as_str()),
+            ("NO_COLOR", "1"),
+            ("TZ", "UTC"),
+            ("TERM", "xterm"),
+            ("LANG", "C.UTF-8"),
+        ])
+        .env("HOME", home.path())
+        .stdin(Stdio::null())
+        .output()
+        .expect("script(1) of util-linux runs");
+    let seen = String::from_utf8_lossy(&output.stdout).into_owned();
+
+    let seen = settled(&seen);
+    let printed: Vec<&str> = (0..steps.len())
+        .map(|index| {
+            let from = seen.split(&format!("@@{index}@@")).nth(1).unwrap_or_default();
+            from.split(&format!("@@{}@@", index + 1)).next().unwrap_or_default()
+        })
+        .collect();
+    if std::env::var_os("EVCAT_BLESS").is_some() {
+        std::fs::write(root.join("README.md"), blessed(&readme, &printed)).unwrap();
+        return;
+    }
+    let mut wrong = Vec::new();
+    for (step, printed) in steps.iter().zip(printed) {
+        let (got, want) = (level(printed), level(&step.expected));
+        if got != want {
+            wrong.push(format!(
+                "README line {}: $ {}\n--- it says\n{want}\n--- it prints\n{got}\n",
+                step.line, step.command
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_matrix_of_the_readme_is_the_programs_own() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let matrix = evcat::commands::help::matrix();
+    assert!(readme.contains(&matrix), "the README's matrix is out of date; it should be\n\n{matrix}");
+}
