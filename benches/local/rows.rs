@@ -64,7 +64,7 @@ pub fn bulk(bench: &Bench) -> Vec<Row> {
         let import = format!(".import {} e", lines.display());
         let took = run(&mut sqlite3(
             &database,
-            &["PRAGMA synchronous=FULL", ".mode ascii", ".separator \"\\x1f\" \"\\n\"", &import],
+            &["PRAGMA synchronous=FULL", ".mode ascii", ".separator \"\\037\" \"\\n\"", &import],
         ));
         let count = sqlite3(&database, &["SELECT count(*) FROM e"]).stdout(Stdio::piped()).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&count.stdout).trim(), MILLION.to_string());
@@ -84,7 +84,7 @@ pub fn read(bench: &Bench) -> Vec<Row> {
     let fill = format!("CREATE TEMP TABLE l(line TEXT); .import {} l", bench.lines(MILLION).display());
     let (create, import) = fill.split_once("; ").unwrap();
     let insert = "INSERT INTO e(topic, at, payload) SELECT 't', 1700000000000 + rowid, line FROM l";
-    run(&mut sqlite3(&peer, &[create, ".mode ascii", ".separator \"\\x1f\" \"\\n\"", import, insert]));
+    run(&mut sqlite3(&peer, &[create, ".mode ascii", ".separator \"\\037\" \"\\n\"", import, insert]));
     run(&mut sqlite3(&peer, &["PRAGMA wal_checkpoint(TRUNCATE)"]));
     let tail = |format: &str| {
         let null = File::options().write(true).open("/dev/null").unwrap();
