@@ -11,6 +11,7 @@ use crate::cli::{self, Cli, Command, GlobalArgs, When};
 use crate::commands::{self, help};
 use crate::outcome::{self, Exit, Failure, Outcome};
 use crate::output::stdout::{Closed, print};
+use crate::output::ui::trace_to_stderr;
 use crate::output::{Style, Ui};
 use crate::session::{Choice, Setup};
 use crate::settings::environment;
@@ -34,6 +35,9 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
     };
     let GlobalArgs { color, progress, quiet, verbose, .. } = cli.global;
     let ui = ui(color, progress, quiet, verbose);
+    if verbose {
+        trace_to_stderr(ui.err);
+    }
     match run(cli, &ui) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Partial) => code(Exit::Partial),

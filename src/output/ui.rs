@@ -8,6 +8,12 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Style;
 
+/// From now on what the program traces is said on stderr: `-v`.
+pub fn trace_to_stderr(style: Style) {
+    let lines = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::DEBUG);
+    lines.with_ansi(style.color).without_time().with_target(false).init();
+}
+
 /// What is said beside the data, and to whom.
 #[derive(Clone)]
 pub struct Ui {
