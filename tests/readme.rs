@@ -3,7 +3,7 @@
 //! A ```console block is a session: `$ ` begins a command, the rest is what a person sees. The
 //! sessions run in order, in one home. Times, ids and durations are levelled before they are compared.
 //! `EVCAT_BLESS=1 cargo test --test readme` writes what is printed now into the README: read the difference.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -71,7 +71,8 @@ fn blessed(readme: &str, printed: &[&str]) -> String {
         if line.starts_with("```") {
             inside = line == "```console";
         } else if inside && line.starts_with("$ ") {
-            let lines: Vec<_> = printed[step].lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+            let lines: Vec<_> =
+                printed[step].lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
             out += &format!("{line}\n{}", lines.iter().map(|line| format!("{line}\n")).collect::<String>());
             step += 1;
             continue;

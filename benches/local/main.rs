@@ -27,7 +27,9 @@ use measure::Bench;
 use table::Row;
 
 /// A group of rows, by the word that chooses it.
-const ROWS: &[(&str, fn(&Bench) -> Vec<Row>)] = &[
+type Group = (&'static str, fn(&Bench) -> Vec<Row>);
+
+const ROWS: &[Group] = &[
     ("start", rows::start),
     ("one-shot", rows::one_shot),
     ("bulk", rows::bulk),

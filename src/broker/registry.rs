@@ -13,6 +13,9 @@ pub struct Location {
     pub rest: String,
 }
 
+/// Makes a broker from its URL, without I/O.
+pub type Open = fn(&Location, Surroundings) -> Result<Arc<dyn Broker>>;
+
 /// One row of the registry.
 #[derive(Debug)]
 pub struct Backend {
@@ -25,7 +28,7 @@ pub struct Backend {
     /// Its option keys for `-X`, each with a line of help.
     pub options: &'static [(&'static str, &'static str)],
     /// Makes it, without I/O; `None` where it is not compiled in.
-    pub open: Option<fn(&Location, Surroundings) -> Result<Arc<dyn Broker>>>,
+    pub open: Option<Open>,
     /// The client library and its version, for `--version`.
     pub client: fn() -> String,
 }

@@ -88,7 +88,10 @@ fn cut_short() {
         let mut files = files.clone();
         files.get_mut(LOG).unwrap().truncate(length);
         let n = goes_on(&files, dir.path());
-        assert!(n >= before && n % 5 == 0, "{n} events with {length} bytes of the log: commits, whole");
+        assert!(
+            n >= before && n.is_multiple_of(5),
+            "{n} events with {length} bytes of the log: commits, whole"
+        );
         before = n;
     }
     assert_eq!(before, 200);

@@ -250,7 +250,9 @@ mod tests {
         batch.finish().remove(0)
     }
 
-    fn all(blocks: &[Block]) -> Vec<(Millis, Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>)> {
+    type Stored = (Millis, Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>);
+
+    fn all(blocks: &[Block]) -> Vec<Stored> {
         let mut all = vec![];
         for block in blocks {
             for entry in Entries::open(&block.bytes).unwrap() {

@@ -151,7 +151,7 @@ pub fn take(
         own.execute(params![row, scope.me, attempt])?;
         let found = match scope.slots.place(row) {
             Place::Log(offset) if offset < topic.first => false,
-            Place::Log(offset) => loot.from_log(sql, topic, offset, row, attempt)?,
+            Place::Log(offset) => loot.add_logged(sql, topic, offset, row, attempt)?,
             Place::PutBack(number) => {
                 let mut find = sql.prepare_cached("SELECT data FROM open WHERE id=?1")?;
                 let data: Option<Vec<u8>> = find.query_row([row], |row| row.get(0)).optional()?.flatten();

@@ -28,6 +28,9 @@ const CALM: Millis = 20;
 /// A member that lives long cuts the log at this.
 const LOG: u64 = 16 << 20;
 
+/// What is to be settled together, and who waits for the answers.
+type Asked = (Vec<(Token, Settlement)>, oneshot::Sender<Vec<Answer>>);
+
 /// What the trait's methods ask for.
 pub enum Command {
     /// `settle`.
@@ -154,7 +157,7 @@ impl Desk {
     }
 
     /// All that was asked for meanwhile goes into one transaction.
-    fn settle(&mut self, settles: Vec<(Vec<(Token, Settlement)>, oneshot::Sender<Vec<Answer>>)>) {
+    fn settle(&mut self, settles: Vec<Asked>) {
         if settles.is_empty() {
             return;
         }
@@ -277,11 +280,13 @@ impl Desk {
     fn tidy(&mut self) {
         let now = self.store.now();
         // Who holds deliveries extends; if nobody does, the work hangs, and the lease is there to run out.
-        if self.held.is_empty() && !self.over && now.abs_diff(self.kept) >= (self.lease / 3).unsigned_abs() {
-            if let Err(error) = self.keep() {
-                self.over = true;
-                self.tell(Err(error));
-            }
+        if self.held.is_empty()
+            && !self.over
+            && now.abs_diff(self.kept) >= (self.lease / 3).unsigned_abs()
+            && let Err(error) = self.keep()
+        {
+            self.over = true;
+            self.tell(Err(error));
         }
         if self.unsynced && now.abs_diff(self.synced) >= SYNC.unsigned_abs() {
             let work = &mut *self.work;

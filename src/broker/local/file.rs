@@ -252,7 +252,10 @@ fn look(place: &Place) -> Result<Head> {
             let parent = place.path.parent().filter(|parent| !parent.as_os_str().is_empty());
             match parent {
                 Some(parent) if place.make_parents => std::fs::create_dir_all(parent)?,
-                Some(parent) => drop(std::fs::metadata(parent)?),
+                // SQLite would only say that it cannot open the file.
+                Some(parent) => {
+                    std::fs::metadata(parent)?;
+                }
                 None => {}
             }
             return Ok(Head::Empty);

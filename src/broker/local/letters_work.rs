@@ -150,7 +150,7 @@ impl LettersWork {
             Some((_, attempt)) => attempt + 1,
             None => 1,
         };
-        if !loot.from_log(sql, topic, offset, row, attempt)? {
+        if !loot.add_logged(sql, topic, offset, row, attempt)? {
             return Ok(());
         }
         sql.prepare_cached(

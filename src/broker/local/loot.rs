@@ -39,7 +39,7 @@ impl Loot {
     }
 
     /// Adds the event at this offset. False: there is none (any more).
-    pub fn from_log(
+    pub fn add_logged(
         &mut self,
         sql: &Connection,
         topic: &Topic,

@@ -1,7 +1,7 @@
 //! The embedded broker: one SQLite file, no server.
 //!
-//! [`file`] opens the file and changes it in transactions; [`log`] and [`block`] are what a topic is made of. Publisher,
-//! reader and subscription have a thread and a connection each ([`worker`]), everything else shares one.
+//! `file` opens the file and changes it in transactions; `log` and `block` are what a topic is made of. Publisher,
+//! reader and subscription have a thread and a connection each (`worker`), everything else shares one.
 
 mod block;
 mod checkpoint;

@@ -89,7 +89,7 @@ impl Asker {
     fn candidates(&self, wanted: Wanted, current: &OsStr) -> Vec<CompletionCandidate> {
         let names = match wanted {
             Wanted::Profiles => self.profiles(),
-            _ => self.from_broker(wanted),
+            _ => self.names_of_broker(wanted),
         };
         let mut names = names.unwrap_or_default();
         let current = current.to_string_lossy();
@@ -104,7 +104,7 @@ impl Asker {
         Ok(profiles.names().into_iter().map(str::to_owned).chain(brokers).collect())
     }
 
-    fn from_broker(&self, wanted: Wanted) -> anyhow::Result<Vec<String>> {
+    fn names_of_broker(&self, wanted: Wanted) -> anyhow::Result<Vec<String>> {
         let choice = Choice::make(self.broker.as_deref(), self.environment)?;
         if matches!(choice.password, Some(PasswordFrom::Command(_))) {
             return Err(Failure::failed("a password command may ask, and nobody pressed return").into());

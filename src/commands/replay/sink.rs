@@ -54,7 +54,7 @@ impl Target {
                 let window = Window::default();
                 let options = PublishOptions { in_flight: window.events, ..PublishOptions::default() };
                 let outbox = Outbox::new(copying.broker.publisher(options).await?, window);
-                Sink::Copy(copying, outbox)
+                Sink::Copy(Box::new(copying), outbox)
             }
             Target::Command(handling) => Sink::Command(Hands::begin(handling, session)?),
         })
@@ -65,7 +65,7 @@ impl Target {
 pub enum Sink {
     Stdout(Box<Screen>),
     /// The tag is the number of the chunk, and the events as they were before they were copied.
-    Copy(Copying, Outbox<(u64, Vec<Event>)>),
+    Copy(Box<Copying>, Outbox<(u64, Vec<Event>)>),
     Command(Hands),
 }
 

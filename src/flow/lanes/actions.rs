@@ -65,7 +65,7 @@ pub enum Verdict {
 /// What to do.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Hand it to this idle lane. [`Lanes::finished`] is to be said once for it.
+    /// Hand it to this idle lane. [`Lanes::finished`](super::Lanes::finished) is to be said once for it.
     Start {
         /// Counted from 0.
         lane: usize,
@@ -128,9 +128,9 @@ pub struct Death {
 pub enum Reason {
     /// Somebody asked.
     Asked,
-    /// [`Rules::limit`] is reached.
+    /// [`Rules::limit`](super::Rules::limit) is reached.
     Limit,
-    /// [`Rules::max_dead`] in a row.
+    /// [`Rules::max_dead`](super::Rules::max_dead) in a row.
     MaxDead(u32),
     /// An event died and there is no place for the dead.
     Died(Box<Death>),
