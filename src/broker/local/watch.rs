@@ -32,37 +32,50 @@ impl Knocker {
 /// Watches the bell for one thread. What rang since it was made, or since the last wait, ends the next wait at once: look
 /// first, then wait, and nothing is missed.
 pub struct Watch {
-    bell: bell::Bell,
+    /// `None`: a knock alone ends a wait.
+    bell: Option<bell::Bell>,
     pipe: PipeReader,
     knocked: Arc<AtomicBool>,
 }
 
 impl Watch {
-    /// Begins to watch.
+    /// Begins to watch this bell.
     pub fn new(bell: &Path) -> std::io::Result<(Watch, Knocker)> {
+        Watch::over(Some(bell::Bell::new(bell)))
+    }
+
+    /// Watches no bell, for who has nothing to learn from it. An inotify instance costs 10 ms when the process ends: the
+    /// kernel waits until nobody can be looking at its marks.
+    pub fn knocks() -> std::io::Result<(Watch, Knocker)> {
+        Watch::over(None)
+    }
+
+    fn over(bell: Option<bell::Bell>) -> std::io::Result<(Watch, Knocker)> {
         let (reader, writer) = std::io::pipe()?;
         let knocked = Arc::new(AtomicBool::new(false));
         let knocker = Knocker { pipe: Arc::new(writer), knocked: knocked.clone() };
-        Ok((Watch { bell: bell::Bell::new(bell), pipe: reader, knocked }, knocker))
+        Ok((Watch { bell, pipe: reader, knocked }, knocker))
     }
 
     /// Waits for the bell, a knock, or until `timeout` is over (`None`: however long it takes). It may end early.
     pub fn wait(&mut self, timeout: Option<Duration>) {
-        let timeout = match self.bell.as_fd() {
-            Some(_) => timeout,
-            None => Some(timeout.unwrap_or(BLIND).min(BLIND)),
+        let timeout = match &self.bell {
+            Some(bell) if bell.as_fd().is_none() => Some(timeout.unwrap_or(BLIND).min(BLIND)),
+            _ => timeout,
         };
         // Rounded up: a wait that ends just before a point in time would spin until it.
         let timeout = timeout.map_or(PollTimeout::NONE, |t| {
             PollTimeout::try_from(t + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX)
         });
         let mut fds = vec![PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)];
-        fds.extend(self.bell.as_fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        fds.extend(
+            self.bell.as_ref().and_then(bell::Bell::as_fd).map(|fd| PollFd::new(fd, PollFlags::POLLIN)),
+        );
         // Interrupted by a signal is as good as woken.
         let woken = poll(&mut fds, timeout).unwrap_or(0) > 0;
         let knocked = fds[0].any() == Some(true);
-        if woken {
-            self.bell.clear();
+        if woken && let Some(bell) = &mut self.bell {
+            bell.clear();
         }
         if knocked {
             let _ = self.pipe.read(&mut [0; 1]);

@@ -58,7 +58,12 @@ fn begin(place: &Arc<Place>, options: &ReadOptions) -> Result<(Work, LocalReader
     };
     let told = |fault| store.explain(fault, "reader");
     // Before anything is read, so that nothing that is stored after it is missed.
-    let (watch, knocker) = Watch::new(store.side().bell_path()).map_err(|error| told(error.into()))?;
+    let watch = match options.stop {
+        Stop::Never => Watch::new(store.side().bell_path()),
+        // All it will return is there already; it waits only while it is held.
+        Stop::Now | Stop::At(_) => Watch::knocks(),
+    };
+    let (watch, knocker) = watch.map_err(|error| told(error.into()))?;
     let plan = store.read(|sql| resolve::plan(sql, options)).map_err(told)?;
     let (sender, batches) = mpsc::channel(AHEAD);
     let shared = Arc::new(Shared::default());
