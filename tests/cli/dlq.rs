@@ -1,57 +1,22 @@
 //! Dead letters from death to their way back, on the embedded broker.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 use std::time::Duration;
+
+use crate::rig::Home;
 
 const DLQ: &str = "orders.shipping.dlq";
 
-/// A home of its own.
-struct Home(tempfile::TempDir);
-
 impl Home {
-    fn new() -> Home {
-        Home(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_evcat"));
-        command.args(args).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
-        command
-            .env("HOME", self.0.path())
-            .env("XDG_DATA_HOME", self.path("data"))
-            .env("EVCAT_BROKER", "local:");
-        command.current_dir(self.0.path()).stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
     /// Runs it, expects this exit code, and answers stdout.
     #[track_caller]
     fn expect(&self, code: i32, args: &[&str]) -> String {
-        let output = self.run(args);
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{args:?}\n{stderr}");
-        String::from_utf8(output.stdout).unwrap()
+        self.run(args).exit(code).out
     }
 
     fn publish(&self, lines: &str) {
-        let mut child = self
-            .command(&["publish", "orders", "--key-from", ".payload.k"])
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
-        assert!(child.wait().unwrap().success());
+        self.feed(&["publish", "orders", "--key-from", ".payload.k"], lines).ok();
     }
 
     /// A worker that notes the offset of each event in a file, then answers by this line of shell.
@@ -136,8 +101,7 @@ fn a_poison_event_among_ten_thousand_is_repaired_for_the_group_that_failed_alone
     home.forget("email");
     home.expect(0, &["dlq", "replay", DLQ, "--yes", "--expect", "1"]);
     home.expect(0, &["dlq", "replay", DLQ, "--yes"]);
-    let again = home.run(&["dlq", "replay", DLQ, "0", "--yes"]);
-    assert!(String::from_utf8_lossy(&again.stderr).contains("0 is settled already"));
+    home.run(&["dlq", "replay", DLQ, "0", "--yes"]).said("0 is settled already");
     home.subscribe(6, "shipping", &shipping);
     home.subscribe(0, "email", &email);
     assert_eq!(home.seen("shipping"), HashMap::from([(7000, 2)]), "its old place, and nothing else");

@@ -2,3 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod dlq;
+mod publish;
+mod publish_wrong;
+mod rig;

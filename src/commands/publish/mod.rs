@@ -36,7 +36,7 @@ pub struct PublishArgs {
     #[arg(value_name = "TOPIC")]
     topic: Option<String>,
     /// The payload of one event, as it is; without it, or with '-', events are read from stdin
-    #[arg(value_name = "PAYLOAD", allow_negative_numbers = true)]
+    #[arg(value_name = "PAYLOAD")]
     payload: Option<OsString>,
 
     #[command(flatten)]

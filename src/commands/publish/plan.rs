@@ -216,6 +216,10 @@ fn shape(
             return Err(Failure::usage(format!("{flag}: is empty")).into());
         }
     }
+    if id.is_some() && repeat > 1 {
+        let refusal = "--id: names one event, and --repeat makes several";
+        return Err(Failure::usage(refusal).hint("--id-from JQ takes each from its event").into());
+    }
     let binding = Binding::of(session.endpoint.backend);
     let clock = session.surroundings.clock.clone();
     let cloud = (kind.is_some() || id.is_some()).then(|| CloudEvent {
