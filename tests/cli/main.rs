@@ -1,7 +1,8 @@
 //! The program from outside, by command.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod dlq;
 mod publish;
 mod publish_wrong;
 mod rig;
+mod tail;

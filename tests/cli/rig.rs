@@ -22,6 +22,8 @@ pub struct Home(tempfile::TempDir);
 pub struct Ran {
     /// As the shell sees it: 128 and the number of the signal.
     pub code: i32,
+    /// It was a signal that ended it.
+    pub by_signal: bool,
     pub out: String,
     pub err: String,
 }
@@ -29,13 +31,6 @@ pub struct Ran {
 impl Home {
     pub fn new() -> Home {
         Home(tempfile::tempdir().unwrap())
-    }
-
-    /// A home with these payloads, one on each line, in topic `orders`.
-    pub fn with(orders: &str) -> Home {
-        let home = Home::new();
-        home.feed(&["publish", "orders", "-q"], orders).ok();
-        home
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -145,7 +140,7 @@ impl Home {
         serde_json::from_str(found.out.lines().next().unwrap_or("null")).unwrap()
     }
 
-    /// Runs it after this many milliseconds' worth of nothing: polls until it answers yes.
+    /// Looks again and again until there is something.
     #[track_caller]
     pub fn until<T>(&self, what: &str, mut look: impl FnMut(&Home) -> Option<T>) -> T {
         let begun = Instant::now();
@@ -162,16 +157,17 @@ impl Home {
 impl From<Output> for Ran {
     fn from(output: Output) -> Ran {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Ran { code: code(output.status), out: text(output.stdout), err: text(output.stderr) }
+        Ran::new(output.status, text(output.stdout), text(output.stderr))
     }
 }
 
-/// The exit code as a shell has it.
-fn code(status: ExitStatus) -> i32 {
-    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
-}
-
 impl Ran {
+    fn new(status: ExitStatus, out: String, err: String) -> Ran {
+        let by_signal = status.signal().is_some();
+        let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
+        Ran { code, by_signal, out, err }
+    }
+
     /// It was done.
     #[track_caller]
     pub fn ok(self) -> Ran {
@@ -287,7 +283,7 @@ impl Running {
             std::thread::sleep(Duration::from_millis(5));
         };
         self.readers.drain(..).for_each(|reader| reader.join().unwrap());
-        Ran { code: code(status), out: self.out(), err: self.err() }
+        Ran::new(status, self.out(), self.err())
     }
 }
 
