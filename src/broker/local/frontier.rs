@@ -116,6 +116,13 @@ pub fn of_topic(sql: &Connection, topic: i64) -> Result<Vec<Group>> {
     Ok(groups)
 }
 
+/// The ids of the groups of a topic, with the one that cannot be named.
+pub fn all_of_topic(sql: &Connection, topic: i64) -> Result<Vec<i64>> {
+    let mut select = sql.prepare_cached("SELECT id FROM grp WHERE topic=?1")?;
+    let ids = select.query_map([topic], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    Ok(ids)
+}
+
 /// Deletes the rows of a group and of its members, inside a write transaction.
 pub fn remove(sql: &Connection, group: i64) -> Result<()> {
     let all = Slots::of(group).all();

@@ -63,19 +63,22 @@ pub async fn create(
                 if let Some(dead) = &dead {
                     make_topic(dead)?;
                 }
-                let starts = starts(sql, "create_group", &topics, &from)?;
-                for (topic, start) in topics.iter().zip(starts) {
+                let mut new = vec![];
+                for topic in topics {
                     match frontier::find(sql, topic.id, &group)? {
                         Some(known) if dead.is_some() && known.dead != dead => {
                             sql.prepare_cached("UPDATE grp SET dead=?2 WHERE id=?1")?
                                 .execute(params![known.id, dead])?;
                         }
                         Some(_) => {}
-                        None => {
-                            frontier::insert(sql, topic.id, &group, start, dead.as_deref())?;
-                            made.push(format!("group {group} on {}", topic.name));
-                        }
+                        None => new.push(topic),
                     }
+                }
+                // Only for those that begin now: what was kept when the others did may be gone.
+                let starts = starts(sql, "create_group", &new, &from)?;
+                for (topic, start) in new.iter().zip(starts) {
+                    frontier::insert(sql, topic.id, &group, start, dead.as_deref())?;
+                    made.push(format!("group {group} on {}", topic.name));
                 }
                 Ok(made)
             })

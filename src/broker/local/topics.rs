@@ -10,7 +10,7 @@ use super::fault::Result as Done;
 use super::file::{Bell, Durability};
 use super::log::{self, Topic, row_id};
 use super::worker::Worker;
-use super::{dedup, name, schema, settled};
+use super::{dedup, frontier, name, schema, settled};
 use crate::broker::{Count, Error, Kind, Result, TopicInfo, nearest};
 
 /// See [`Broker::check`](crate::broker::Broker::check).
@@ -198,12 +198,11 @@ fn remove(sql: &Connection, topic: &Topic) -> Done<()> {
         })?;
     }
     let range = [row_id(topic.id, 0), row_id(topic.id, log::MAX_OFFSET)];
-    let groups = "SELECT id FROM grp WHERE topic=?1";
     sql.execute("DELETE FROM block WHERE id >= ?1 AND id <= ?2", range)?;
     sql.execute("DELETE FROM settled WHERE id >= ?1 AND id <= ?2", range)?;
-    sql.execute(&format!("DELETE FROM open WHERE id >> 41 IN ({groups})"), [topic.id])?;
-    sql.execute(&format!("DELETE FROM member WHERE grp IN ({groups})"), [topic.id])?;
-    sql.execute("DELETE FROM grp WHERE topic=?1", [topic.id])?;
+    for group in frontier::all_of_topic(sql, topic.id)? {
+        frontier::remove(sql, group)?;
+    }
     sql.execute("DELETE FROM topic WHERE id=?1", [topic.id])?;
     Ok(())
 }

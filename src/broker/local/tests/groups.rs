@@ -334,3 +334,32 @@ async fn delete_removes_all_of_an_idle_group() {
     );
     assert_eq!(group::delete(&worker, "o", "g").await.unwrap_err().kind(), Kind::NotFound);
 }
+
+#[tokio::test]
+async fn where_a_group_that_exists_would_begin_is_not_asked() {
+    let rig = Rig::with_group("o", "g");
+    let worker = rig.worker();
+    let source = Source::Group { topics: vec!["o".into()], group: "g".into() };
+    // A service that is started again: what it begins at was kept then, and is no longer, or not yet.
+    let nowhere = Start::At(vec![("o".into(), Position::Offset(17))]);
+    let made = group::create(&worker, &source, &nowhere, Some("o.g.dlq")).await.unwrap();
+    assert_eq!(made, ["topic o.g.dlq"]);
+    let other = Source::Group { topics: vec!["o".into()], group: "h".into() };
+    let refused = group::create(&worker, &other, &nowhere, None).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::Rejected);
+}
+
+#[tokio::test]
+async fn the_open_events_of_a_deleted_topic_go_with_it_and_no_others() {
+    let rig = Rig::with_group("o", "g");
+    rig.make_group("p", "g");
+    rig.make_group("o", "h");
+    for topic in ["o", "p"] {
+        rig.publish(topic, &[("", "1"), ("", "2")]);
+    }
+    let held = [rig.member(&["o"], "g").take(9).len(), rig.member(&["o"], "h").take(9).len()];
+    let mut other = rig.member(&["p"], "g");
+    assert_eq!((held, other.take(9).len()), ([2, 2], 2));
+    super::super::topics::delete(&rig.worker(), "o").await.unwrap();
+    assert_eq!((rig.count("open"), rig.count("member"), rig.count("grp")), (2, 1, 1));
+}
