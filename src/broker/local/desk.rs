@@ -175,19 +175,22 @@ impl Desk {
         let synced = moves || now.abs_diff(self.synced) >= SYNC.unsigned_abs();
         let durability = if synced { Durability::Power } else { Durability::Process };
         let work = &mut *self.work;
-        let answers = self
-            .store
-            .write(durability, Bell::Ring, |sql| settle::settle(&self.store, sql, work, &items))
-            .unwrap_or_else(|fault| vec![Err(self.store.explain(fault, "settle")); items.len()]);
+        let settled =
+            self.store.write(durability, Bell::Ring, |sql| settle::settle(&self.store, sql, work, &items));
+        let done = settled.is_ok();
+        let answers =
+            settled.unwrap_or_else(|fault| vec![Err(self.store.explain(fault, "settle")); items.len()]);
         for (item, answer) in items.iter().zip(&answers) {
             // What was refused is still ours, and may be settled otherwise.
             if answer.as_ref().err().is_none_or(|error| error.kind() == Kind::Lost) {
                 self.held.remove(&item.token);
             }
         }
-        self.unsynced = !synced;
-        if synced {
-            self.synced = now;
+        match (synced, done) {
+            (true, true) => (self.synced, self.unsynced) = (now, false),
+            // A write that failed has saved nothing of those before.
+            (true, false) => {}
+            (false, _) => self.unsynced = true,
         }
         self.exhausted = false;
         let mut answers = answers.into_iter();
@@ -270,7 +273,8 @@ impl Desk {
         let mut lost: Vec<Token> =
             self.held.extract_if(|_, slot| parts.contains(&slot.part)).map(|(t, _)| t).collect();
         lost.sort_unstable();
-        self.more = true;
+        // Else, with the rest still held, there would be more and nobody to look for it: a loop without a pause.
+        (self.more, self.exhausted) = (true, false);
         if !lost.is_empty() {
             self.tell(Ok(Received::Lost(lost)));
         }
@@ -292,7 +296,7 @@ impl Desk {
             let work = &mut *self.work;
             let done =
                 self.store.write(Durability::Power, Bell::Silent, |sql| work.keep(&self.store, sql, true));
-            (self.synced, self.unsynced) = (now, false);
+            (self.synced, self.unsynced) = (now, done.is_err());
             if let Ok(lost) = done {
                 self.lose(&lost);
             }
