@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod dlq;
+mod order;
 mod publish;
 mod publish_wrong;
 mod rig;

@@ -194,16 +194,17 @@ impl Lane {
                     }
                     _ => Verdict::Retry(failure),
                 };
-                self.finished(verdict);
-                false
+                self.end(worker, verdict).await
             }
-            Heard::Killed => {
-                // What it was told to do must have ended before somebody else may begin it.
-                worker.end().await;
-                self.finished(Verdict::Killed);
-                false
-            }
+            Heard::Killed => self.end(worker, Verdict::Killed).await,
         }
+    }
+
+    /// What the worker was told to do must have ended before somebody else may begin it, or what comes after it.
+    async fn end(&self, worker: &mut Worker, verdict: Verdict) -> bool {
+        worker.end().await;
+        self.finished(verdict);
+        false
     }
 
     async fn next_event(&mut self) -> bool {

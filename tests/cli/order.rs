@@ -1,0 +1,34 @@
+//! What holds between the events of one key, whatever their handlers do.
+
+use crate::rig::Home;
+
+/// Runs workers with this script, which logs to `log`, two at a time, each event once; answers what was logged.
+fn logged(home: &Home, script: &str, flags: &[&str]) -> Vec<String> {
+    home.write("worker.sh", script);
+    let work = ["subscribe", "orders", "-g", "g", "--from", "beginning", "--no-follow", "--concurrency", "2"];
+    let run = ["--worker", "--", "sh", "worker.sh"];
+    home.run(&[&work[..], flags, &run[..]].concat()).exit(6);
+    home.read("log").lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_worker_that_took_too_long_has_ended_before_the_next_event_of_its_key_begins() {
+    let home = Home::new();
+    // While the first lane is being freed the second goes through other keys, and then takes what is next.
+    let keys = ["A slow", "B -", "C -", "B -", "C -", "B -", "C -", "A next"];
+    let line = |(k, n): (&str, &str)| format!("{{\"k\":\"{k}\",\"n\":\"{n}\"}}\n");
+    let publish = ["publish", "orders", "--key-from", ".payload.k"];
+    home.feed(&publish, &keys.iter().filter_map(|event| event.split_once(' ')).map(line).collect::<String>())
+        .ok();
+    let script = "trap '' TERM
+while IFS= read -r line; do
+  case $line in
+    *slow*) echo begin >> log; sleep 2; echo end >> log;;
+    *next*) echo next >> log; echo ok;;
+    *) sleep 0.2; echo ok;;
+  esac
+done
+";
+    let log = logged(&home, script, &["--handler-timeout", "500ms", "--max-attempts", "1"]);
+    assert_eq!(log, ["begin", "end", "next"]);
+}
