@@ -142,20 +142,17 @@ impl Failures {
         }
     }
 
-    /// The error that tells them, where there are any: of so many events in all, on their way to `target` (`orders on
-    /// prod`). `broker_flag` is ` -b prod` where pasted commands must repeat it.
-    pub fn report(&self, total: u64, target: &str, broker_flag: &str) -> Option<Failure> {
+    /// The error that tells them, where there are any: of so many events in all, which should have been `done`
+    /// (`delivered to orders on prod`, `handled by ./ship.sh`). `broker_flag` is ` -b prod` where pasted commands must
+    /// repeat it.
+    pub fn report(&self, total: u64, done: &str, broker_flag: &str) -> Option<Failure> {
         let first = self.exit?;
         let total = total.max(self.count);
         let mut message = match (self.count, total) {
-            (1, 1) => format!("not delivered to {target}"),
-            (1, _) => format!("1 of {} events was not delivered to {target}", words::count(total)),
+            (1, 1) => format!("not {done}"),
+            (1, _) => format!("1 of {} events was not {done}", words::count(total)),
             (count, _) => {
-                format!(
-                    "{} of {} events were not delivered to {target}",
-                    words::count(count),
-                    words::count(total)
-                )
+                format!("{} of {} events were not {done}", words::count(count), words::count(total))
             }
         };
         if let ((1, 1), [(place, why)]) = ((self.count, total), &self.told[..]) {
@@ -250,7 +247,7 @@ mod tests {
         let large = broker::Error::new(Kind::Rejected, "send", "topic orders", "too large: 1,204,331 B");
         failures.undelivered("line 17", &large, &event(b"{\"a\":1}")).unwrap();
         failures.refused("line 210", "not valid\u{1b}", &event(b"\xff")).unwrap();
-        let failure = failures.report(1000, "orders on prod", " -b prod").unwrap();
+        let failure = failures.report(1000, "delivered to orders on prod", " -b prod").unwrap();
         assert_eq!(
             failure.message,
             "2 of 1,000 events were not delivered to orders on prod\n  line 17   too large: 1,204,331 B\n  \
@@ -271,10 +268,10 @@ mod tests {
     #[test]
     fn one_alone_is_told_in_one_line_and_keeps_its_exit_code() {
         let mut failures = Failures::counted();
-        assert!(failures.report(5, "orders on prod", "").is_none());
+        assert!(failures.report(5, "delivered to orders on prod", "").is_none());
         let gone = broker::Error::new(Kind::Unreachable, "send", "", "no answer in 30s");
         failures.undelivered("", &gone, &event(b"")).unwrap();
-        let failure = failures.report(1, "orders on prod", "").unwrap();
+        let failure = failures.report(1, "delivered to orders on prod", "").unwrap();
         assert_eq!(failure.message, "not delivered to orders on prod: no answer in 30s");
         assert_eq!(failure.exit, Exit::Unreachable);
     }
@@ -287,7 +284,7 @@ mod tests {
         for n in 0..25 {
             failures.unreadable(format!("line {n}"), "no ':'", &event(b"raw")).unwrap();
         }
-        let failure = failures.report(25, "orders on local", "").unwrap();
+        let failure = failures.report(25, "delivered to orders on local", "").unwrap();
         assert_eq!(failure.message.lines().count(), 1 + TOLD + 1);
         assert!(failure.message.ends_with("and 15 more"));
         assert_eq!(failure.exit, Exit::Failed, "nothing was delivered");

@@ -5,5 +5,6 @@ mod dlq;
 mod order;
 mod publish;
 mod publish_wrong;
+mod replay;
 mod rig;
 mod tail;

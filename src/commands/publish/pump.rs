@@ -247,7 +247,8 @@ impl Run<'_> {
             return Err(failure.exit(partial.unwrap_or_else(|| crate::outcome::exit_of(&error))).into());
         }
         let total = published + self.failures.count();
-        if let Some(mut failure) = self.failures.report(total, &self.target, &self.session.endpoint.flag) {
+        let delivered = format!("delivered to {}", self.target);
+        if let Some(mut failure) = self.failures.report(total, &delivered, &self.session.endpoint.flag) {
             if matches!(self.fatal, Some(Kind::Unreachable)) {
                 failure = failure.exit(Exit::Unreachable);
             }

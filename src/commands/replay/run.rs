@@ -84,7 +84,7 @@ impl Replay<'_> {
     pub async fn run(mut self, target: Target, topics: &[Name]) -> anyhow::Result<Outcome> {
         let session = self.session;
         let began = Instant::now();
-        let (words, noun) = (target.words(), target.noun());
+        let (words, fate) = (target.words(), target.done());
         let prints = matches!(target, Target::Stdout(_));
         let mut pasted = session.endpoint.flag.clone();
         if let Target::Copy(copying) = &target {
@@ -126,7 +126,7 @@ impl Replay<'_> {
         if asked {
             return Ok(session.stop.signal().map_or(Outcome::Done, Outcome::Interrupted));
         }
-        if let Some(failure) = self.account.failures.report(done + failed, &noun, &pasted) {
+        if let Some(failure) = self.account.failures.report(done + failed, &fate, &pasted) {
             return Err(failure.into());
         }
         match &self.schema {

@@ -34,12 +34,12 @@ impl Target {
         }
     }
 
-    /// What an undelivered event was not delivered to: `orders-again on prod`, `./ship.sh`.
-    pub fn noun(&self) -> String {
+    /// What an event that failed was not: `delivered to orders-again on prod`, `handled by ./ship.sh`.
+    pub fn done(&self) -> String {
         match self {
-            Target::Stdout(_) => "stdout".into(),
-            Target::Copy(copying) => copying.words().trim_start_matches("into ").to_owned(),
-            Target::Command(handling) => handling.program.name.to_string_lossy().into_owned(),
+            Target::Stdout(_) => "printed".into(),
+            Target::Copy(copying) => format!("delivered to {}", copying.words().trim_start_matches("into ")),
+            Target::Command(handling) => format!("handled by {}", handling.program.name.to_string_lossy()),
         }
     }
 
