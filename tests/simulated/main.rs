@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use evcat::broker::{Stop, SubscribeOptions};
 use evcat::event::{Batch, Event, Headers, Name, Position};
-use evcat::flow::driver::{self, Ended, Everything, Handler, Report, Tell, Told, Work};
-use evcat::flow::lanes::{Backoff, Failure, Rules, Verdict};
+use evcat::flow::driver::{self, Ended, Everything, Handler, Judge, Report, Tell, Told, Work};
+use evcat::flow::lanes::{Backoff, Failure, Rules, Task, Verdict};
 use evcat::shutdown;
 use simulated::{Style, World};
 use tokio::sync::{mpsc, oneshot};
@@ -79,6 +79,16 @@ impl Handler for Simulated {
 }
 
 async fn work(world: &World, seen: &Seen, seed: u64) -> Report {
+    judged(world, seen, seed, Box::new(Everything), shutdown::Stop::manual()).await
+}
+
+async fn judged(
+    world: &World,
+    seen: &Seen,
+    seed: u64,
+    judge: Box<dyn Judge>,
+    stop: shutdown::Stop,
+) -> Report {
     let (tell, told) = mpsc::unbounded_channel();
     let rng = fastrand::Rng::with_seed(seed);
     let handler = Box::new(Simulated { tell, seen: seen.clone(), rng, kills: HashMap::new() });
@@ -96,7 +106,7 @@ async fn work(world: &World, seen: &Seen, seed: u64) -> Report {
         rules,
         handler,
         told,
-        judge: Box::new(Everything),
+        judge,
         bury: Box::new(|death| death.event.clone()),
         lease,
         grace: Duration::from_secs(2),
@@ -105,9 +115,43 @@ async fn work(world: &World, seen: &Seen, seed: u64) -> Report {
         counts_tries: false,
         idle_exit: None,
         lasts: None,
-        stop: shutdown::Stop::manual(),
+        stop,
     };
     driver::run(world.join(options), work, &mut |_| ()).await
+}
+
+/// Filters that take three leases for what was received together.
+struct Slow;
+
+#[async_trait::async_trait]
+impl Judge for Slow {
+    async fn judge(&mut self, events: &[Event]) -> anyhow::Result<Vec<Task>> {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        Ok(vec![Task::Handle; events.len()])
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_slow_filter_looks_at_stays_ours() {
+    let (world, seen) = (World::new(Style::Lease, events()), Seen::default());
+    let report = judged(&world, &seen, 1, Box::new(Slow), shutdown::Stop::manual()).await;
+    assert!(matches!(report.ended, Ended::Complete), "{:?}", report.ended);
+    assert_eq!((report.lost, report.acked + report.dead), (0, EVENTS as u64));
+    assert_eq!(seen.lock().unwrap().len() as u64, report.acked, "none is handled twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_filter_looks_at_when_we_stop_was_never_tried() {
+    let (world, seen, stop) = (World::new(Style::Lease, events()), Seen::default(), shutdown::Stop::manual());
+    let asked = stop.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        asked.request(0);
+    });
+    let report = judged(&world, &seen, 1, Box::new(Slow), stop).await;
+    assert!(matches!(report.ended, Ended::Asked), "{:?}", report.ended);
+    assert_eq!(report.given_back, 40, "all that was received");
+    assert_eq!(world.tried(), 0, "no try is counted, or restarts alone would make dead letters");
 }
 
 /// Disturbs the world at random until everything is settled, restarting the work whenever it gave up.

@@ -4,6 +4,7 @@
 //! One task, one `select!`. Everything that must not be dropped half way (a receive with its filters, a settle) is kept
 //! over the turns of the loop.
 
+mod receiving;
 mod report;
 mod settling;
 
@@ -17,10 +18,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 
-use super::lanes::{Action, Death, Lanes, Reason, Rules, Task, Verdict};
-use crate::broker::{Delivery, Received, Result, Subscription, Token};
+use super::lanes::{Action, Death, Lanes, Reason, Rules, Settled, Task, Verdict};
+use crate::broker::{Result, Subscription, Token};
 use crate::event::Event;
 use crate::shutdown::Stop;
+use receiving::{Arrived, Receiving};
 use settling::Settling;
 
 /// Handles events, one at a time in each lane. What becomes of them is said through the channel that was made with it.
@@ -116,14 +118,6 @@ pub async fn run(
     report
 }
 
-enum Arrived {
-    Deliveries(Vec<(Delivery, Task)>),
-    Revoking(Vec<Token>),
-    Lost(Vec<Token>),
-    End,
-}
-
-type Receiving<'a> = Pin<Box<dyn Future<Output = (anyhow::Result<Arrived>, Box<dyn Judge>)> + Send + 'a>>;
 type Extending<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
 struct Driver<'a> {
@@ -131,9 +125,10 @@ struct Driver<'a> {
     lanes: Lanes,
     handler: Box<dyn Handler>,
     told: mpsc::UnboundedReceiver<Told>,
-    judge: Option<Box<dyn Judge>>,
     settling: Settling<'a>,
-    receiving: Option<Receiving<'a>>,
+    receiving: Receiving<'a>,
+    /// Received and never judged, because the end came first: goes back when the lanes are done.
+    unjudged: Vec<Token>,
     extending: Option<Extending<'a>>,
     progress: &'a mut (dyn FnMut(Progress<'_>) + Send),
     report: Report,
@@ -184,9 +179,9 @@ impl<'a> Driver<'a> {
             lanes: Lanes::new(rules, fastrand::f64),
             handler,
             told,
-            judge: Some(judge),
             settling: Settling::new(subscription, bury, counts_tries),
-            receiving: None,
+            receiving: Receiving::new(subscription, judge),
+            unjudged: Vec::new(),
             extending: None,
             progress,
             report: Report::default(),
@@ -234,10 +229,7 @@ impl<'a> Driver<'a> {
                     }
                     said.drain(..).for_each(|told| self.hear(told));
                 }
-                (arrived, judge) = pending(&mut self.receiving) => {
-                    self.judge = Some(judge);
-                    self.arrive(arrived);
-                }
+                arrived = self.receiving.next() => self.arrive(arrived),
                 extended = pending(&mut self.extending) => {
                     // What was lost is said by `receive` and `settle`; a broker that is away, too.
                     if let Err(error) = extended {
@@ -247,8 +239,8 @@ impl<'a> Driver<'a> {
                 () = &mut sleep => self.tick(),
             }
         }
-        self.receiving = None;
-        self.report.given_back += (self.lanes.tokens().len() + self.settling.unsettled()) as u64;
+        let left = self.lanes.tokens().len() + self.settling.unsettled() + self.unjudged.len();
+        self.report.given_back += left as u64;
         self.report
     }
 
@@ -273,22 +265,19 @@ impl<'a> Driver<'a> {
                     };
                     self.end(ended);
                 }
-                Action::Done => self.done = true,
+                Action::Done => {
+                    self.done = true;
+                    let unjudged = std::mem::take(&mut self.unjudged);
+                    unjudged.into_iter().for_each(|token| self.settling.push(token, Settled::Release));
+                }
             }
         }
     }
 
-    /// Asks for more, if more is wanted and nothing is being asked for.
+    /// Asks for more, if more is wanted.
     fn refill(&mut self) {
-        if self.drain_until.is_some() || self.all_here || !self.lanes.wants_more() {
-            return;
-        }
-        if let (None, Some(mut judge)) = (&self.receiving, self.judge.take()) {
-            let subscription = self.subscription;
-            self.receiving = Some(Box::pin(async move {
-                let arrived = receive(subscription, &mut *judge).await;
-                (arrived, judge)
-            }));
+        if self.drain_until.is_none() && !self.all_here && self.lanes.wants_more() {
+            self.receiving.begin();
         }
     }
 
@@ -333,7 +322,7 @@ impl<'a> Driver<'a> {
         }
         self.drain_until = Some(Instant::now() + self.drain);
         self.report.ended = ended;
-        self.receiving = None;
+        self.unjudged = self.receiving.stop();
         self.lanes.stop();
         self.settling.hurry();
     }
@@ -347,7 +336,10 @@ impl<'a> Driver<'a> {
         }
         if self.extend_at <= now {
             self.extend_at = now + self.lease / 3;
-            let tokens: Vec<_> = self.lanes.tokens().into_iter().chain(self.settling.tokens()).collect();
+            let mut tokens = self.lanes.tokens();
+            tokens.extend(self.settling.tokens());
+            tokens.extend(self.receiving.tokens());
+            tokens.extend(&self.unjudged);
             if self.extending.is_none() && !tokens.is_empty() {
                 let subscription = self.subscription;
                 self.extending = Some(Box::pin(async move { subscription.extend(&tokens).await }));
@@ -383,20 +375,6 @@ impl<'a> Driver<'a> {
 }
 
 const DETACH: Duration = Duration::from_secs(1);
-
-async fn receive(subscription: &dyn Subscription, judge: &mut dyn Judge) -> anyhow::Result<Arrived> {
-    Ok(match subscription.receive().await? {
-        Received::Deliveries(deliveries) => {
-            let events: Vec<_> = deliveries.iter().map(|delivery| delivery.event.clone()).collect();
-            let tasks = judge.judge(&events).await?;
-            anyhow::ensure!(tasks.len() == deliveries.len(), "a filter answered too little");
-            Arrived::Deliveries(deliveries.into_iter().zip(tasks).collect())
-        }
-        Received::Revoking(tokens) => Arrived::Revoking(tokens),
-        Received::Lost(tokens) => Arrived::Lost(tokens),
-        Received::End => Arrived::End,
-    })
-}
 
 /// Waits for what is under way and takes it away; for ever if nothing is.
 async fn pending<T>(under_way: &mut Option<Pin<Box<dyn Future<Output = T> + Send + '_>>>) -> T {

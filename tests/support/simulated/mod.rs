@@ -86,6 +86,11 @@ impl World {
         self.store.lock().unwrap().rows.iter().all(|row| row.state == State::Settled)
     }
 
+    /// How often events were handed out, less those that came back as if they never had been.
+    pub fn tried(&self) -> u32 {
+        self.store.lock().unwrap().rows.iter().map(|row| row.handed_out).sum()
+    }
+
     /// The dead letters.
     pub fn dead(&self) -> Vec<Event> {
         self.store.lock().unwrap().dead.clone()
