@@ -47,16 +47,12 @@ impl Screen {
         Ok(())
     }
 
-    /// Hands what is there to the thread that writes: nothing more is at hand.
+    /// Hands what is there to the thread that writes: nothing more is at hand. Cancel safe.
     pub async fn write(&mut self) -> Result<(), Closed> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let spare = self.stdout.buffer();
-        self.stdout.write(std::mem::replace(&mut self.buffer, spare)).await
+        self.stdout.take(&mut self.buffer).await
     }
 
-    /// Waits until all of it has been written.
+    /// Waits until all of it has been written. Cancel safe.
     pub async fn flush(&mut self) -> Result<(), Closed> {
         self.write().await?;
         self.stdout.flush().await

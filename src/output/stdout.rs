@@ -117,6 +117,17 @@ impl Stdout {
         sent.map_err(|_| self.why())
     }
 
+    /// The same with what is in a buffer, which is empty then. Cancel safe: until there is room all stays where it is.
+    pub async fn take(&mut self, buffer: &mut Vec<u8>) -> Result<(), Closed> {
+        if buffer.is_empty() {
+            return Ok(());
+        }
+        let spare = self.buffer();
+        let Ok(room) = self.jobs.reserve().await else { return Err(self.why()) };
+        room.send(Job::Write(std::mem::replace(buffer, spare)));
+        Ok(())
+    }
+
     /// Waits until all that was handed over has been written. Cancel safe.
     pub async fn flush(&mut self) -> Result<(), Closed> {
         let (done, written) = oneshot::channel();

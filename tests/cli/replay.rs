@@ -170,6 +170,25 @@ fn interrupted_it_ends_by_the_signal_and_the_same_command_goes_on() {
 }
 
 #[test]
+fn what_a_reader_that_stopped_reading_never_got_is_printed_again() {
+    let home = Home::new();
+    home.bash("seq -f %0100g 40000 | evcat publish n --input lines -q").ok();
+    let replay = "evcat replay n -o raw --resume at.json";
+    // More than fits into the pipe and into our own hands, and then Ctrl-C.
+    let first = format!(
+        "mkfifo pipe; {replay} > pipe & exec 3<pipe; sleep 1; kill -INT $!; wait $!; cat <&3 > first; exit 0"
+    );
+    home.bash(&first).ok();
+    home.bash(&format!("{replay} > second")).ok();
+    let (first, second) = (home.read("first"), home.read("second"));
+    let whole = first.rfind('\n').map_or("", |end| &first[..end]);
+    let number = |line: &str| line.parse::<u32>().unwrap();
+    let seen: std::collections::BTreeSet<_> = whole.lines().chain(second.lines()).map(number).collect();
+    let lost: Vec<_> = (1..=40_000).filter(|n| !seen.contains(n)).collect();
+    assert!(lost.is_empty(), "{} are passed and were never printed, from {}", lost.len(), lost[0]);
+}
+
+#[test]
 fn the_invalid_ones_alone_and_exit_6() {
     let home = Home::new();
     home.write("n.json", "{\"type\":\"number\",\"maximum\":2}");

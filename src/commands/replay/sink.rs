@@ -77,6 +77,10 @@ impl Sink {
                 screen.events(&events).await?;
                 account.handled(events.len() as u64);
                 account.settled(chunk, events.len());
+                if account.is_due() {
+                    screen.flush().await?;
+                    account.save()?;
+                }
             }
             Sink::Copy(copying, outbox) => {
                 for part in events.chunks(Window::default().events) {
@@ -88,10 +92,14 @@ impl Sink {
                     }
                     outbox.send(copying.copies(part), (chunk, part.to_vec()));
                 }
+                account.save_if_due()?;
             }
-            Sink::Command(hands) => hands.put(chunk, events, account).await?,
+            Sink::Command(hands) => {
+                hands.put(chunk, events, account).await?;
+                account.save_if_due()?;
+            }
         }
-        account.save(false)
+        Ok(())
     }
 
     /// Hears of something that was under way; waits for ever where nothing is. Cancel safe.
@@ -101,11 +109,11 @@ impl Sink {
                 if let Some(confirmed) = outbox.next().await {
                     account.confirmed(confirmed)?;
                 }
-                account.save(false)
+                account.save_if_due()
             }
             Sink::Command(hands) if hands.is_busy() => {
                 hands.hear(account).await?;
-                account.save(false)
+                account.save_if_due()
             }
             _ => std::future::pending().await,
         }
@@ -123,7 +131,11 @@ impl Sink {
     pub async fn finish(&mut self, account: &mut Account, asked: bool) -> anyhow::Result<()> {
         match self {
             Sink::Stdout(screen) if !asked => screen.flush().await?,
-            Sink::Stdout(_) => {}
+            // A reader who stopped reading is not waited for; what it did not get has not been passed.
+            Sink::Stdout(screen) => match tokio::time::timeout(LAST_WRITE, screen.flush()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return Ok(()),
+            },
             Sink::Copy(_, outbox) => {
                 while let Some(confirmed) = outbox.next().await {
                     account.confirmed(confirmed)?;
@@ -131,7 +143,7 @@ impl Sink {
             }
             Sink::Command(hands) => hands.finish(account, asked).await?,
         }
-        account.save(true)
+        account.save()
     }
 }
 
@@ -160,6 +172,8 @@ pub struct Account {
     save_at: Instant,
 }
 
+/// The longest wait for stdout after somebody asked us to stop.
+const LAST_WRITE: Duration = Duration::from_millis(500);
 /// A checkpoint is written so often.
 const SAVE: Duration = Duration::from_millis(100);
 
@@ -243,12 +257,18 @@ impl Account {
         Ok(())
     }
 
-    /// Writes the checkpoint, if it is time or has to be.
-    pub fn save(&mut self, now: bool) -> anyhow::Result<()> {
+    /// Whether it is time for a checkpoint.
+    fn is_due(&self) -> bool {
+        self.checkpoint.is_some() && Instant::now() >= self.save_at
+    }
+
+    fn save_if_due(&mut self) -> anyhow::Result<()> {
+        if self.is_due() { self.save() } else { Ok(()) }
+    }
+
+    /// Writes the checkpoint. Requires: what is settled has left us.
+    fn save(&mut self) -> anyhow::Result<()> {
         let Some(checkpoint) = &mut self.checkpoint else { return Ok(()) };
-        if !now && Instant::now() < self.save_at {
-            return Ok(());
-        }
         if let Some(places) = self.reached.take() {
             self.failures.flush()?;
             checkpoint.save(&places, std::mem::take(&mut self.unsaved))?;
