@@ -148,6 +148,9 @@ pub fn take(
     }
     let mut own = sql.prepare_cached("UPDATE open SET owner=?2, attempt=?3, due=0 WHERE id=?1")?;
     for &(row, attempt) in &plan.take {
+        if loot.is_full() {
+            return Ok(next);
+        }
         own.execute(params![row, scope.me, attempt])?;
         let found = match scope.slots.place(row) {
             Place::Log(offset) if offset < topic.first => false,
@@ -188,7 +191,8 @@ fn unseen(
             if offset < next {
                 continue;
             }
-            if taken == scope.want || plan.open >= WINDOW || offset >= scope.stop {
+            let enough = taken == scope.want || loot.is_full();
+            if enough || plan.open >= WINDOW || offset >= scope.stop {
                 return Ok(ControlFlow::Break(()));
             }
             let key = entry.key.clone().map(|key| block::hash(&row.data[key]));

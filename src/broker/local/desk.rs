@@ -10,7 +10,7 @@ use super::checkpoint::Keeper;
 use super::fault::Fault;
 use super::file::{Bell, Durability, Store};
 use super::letters_work::LettersWork;
-use super::loot::{Loot, Slot};
+use super::loot::{BYTES, Loot, Slot};
 use super::settle::{self, Answer, Item};
 use super::shared_work::SharedWork;
 use super::watch::{Knocker, Watch};
@@ -52,6 +52,8 @@ pub struct Desk {
     in_flight: usize,
     lease: Millis,
     held: HashMap<Token, Slot>,
+    /// What they take in memory, all together.
+    bytes: usize,
     minted: u64,
     /// The last claim found all it wanted: there is more without anybody ringing.
     more: bool,
@@ -107,6 +109,7 @@ impl Desk {
             in_flight: options.in_flight.max(1),
             lease: options.lease.as_millis() as Millis,
             held: HashMap::new(),
+            bytes: 0,
             minted: 0,
             more: true,
             exhausted: false,
@@ -183,7 +186,7 @@ impl Desk {
         for (item, answer) in items.iter().zip(&answers) {
             // What was refused is still ours, and may be settled otherwise.
             if answer.as_ref().err().is_none_or(|error| error.kind() == Kind::Lost) {
-                self.held.remove(&item.token);
+                self.bytes -= self.held.remove(&item.token).map_or(0, |slot| slot.bytes);
             }
         }
         match (synced, done) {
@@ -202,7 +205,7 @@ impl Desk {
     /// Takes more where there is room for it and a reason to look.
     fn refill(&mut self) {
         let now = self.store.now();
-        if self.over || self.held.len() >= self.in_flight || (self.exhausted && !self.held.is_empty()) {
+        if self.over || !self.has_room() || (self.exhausted && !self.held.is_empty()) {
             return;
         }
         if self.held.len() > self.in_flight / 2 && now - self.looked < CALM {
@@ -220,6 +223,10 @@ impl Desk {
         self.claim();
     }
 
+    fn has_room(&self) -> bool {
+        self.held.len() < self.in_flight && self.bytes < BYTES
+    }
+
     fn claim(&mut self) {
         let (mut loot, mut room) = (Loot::default(), 0);
         let work = &mut *self.work;
@@ -234,7 +241,7 @@ impl Desk {
             Err(fault) => return self.fail(fault),
         };
         self.lose(&lost);
-        self.more = loot.len() == room;
+        self.more = loot.len() == room || loot.is_full();
         self.due = claimed.due;
         self.exhausted = claimed.exhausted;
         let deliveries: Vec<_> = loot
@@ -243,6 +250,7 @@ impl Desk {
                 self.minted += 1;
                 let token = Token(self.minted);
                 self.held.insert(token, slot);
+                self.bytes += slot.bytes;
                 Delivery { event, token, attempt: Some(attempt) }
             })
             .collect();
@@ -270,8 +278,10 @@ impl Desk {
         if parts.is_empty() {
             return;
         }
-        let mut lost: Vec<Token> =
-            self.held.extract_if(|_, slot| parts.contains(&slot.part)).map(|(t, _)| t).collect();
+        let lost = self.held.extract_if(|_, slot| parts.contains(&slot.part));
+        let (mut lost, bytes): (Vec<Token>, Vec<usize>) =
+            lost.map(|(token, slot)| (token, slot.bytes)).unzip();
+        self.bytes -= bytes.iter().sum::<usize>();
         lost.sort_unstable();
         // Else, with the rest still held, there would be more and nobody to look for it: a loop without a pause.
         (self.more, self.exhausted) = (true, false);
@@ -312,7 +322,7 @@ impl Desk {
         if self.unsynced {
             until(self.synced + SYNC);
         }
-        let has_room = !self.over && self.held.len() < self.in_flight;
+        let has_room = !self.over && self.has_room();
         if let Some(due) = self.due.filter(|_| has_room) {
             until(due);
         }

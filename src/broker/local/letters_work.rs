@@ -192,28 +192,29 @@ impl Work for LettersWork {
         let alive = member::bury(store, sql, self.group, now)?;
         let topic = self.topic(sql)?;
         let end = log::end(sql, &topic)?.next;
-        while loot.len() < want
+        let enough = |loot: &Loot| loot.len() == want || loot.is_full();
+        while !enough(loot)
             && let Some(offset) = self.next(sql, &topic, end)?
         {
             self.try_take(sql, &topic, offset, &alive, loot)?;
         }
         for _ in 0..self.later.len() {
             let Some((due, offset)) = self.later.pop_front() else { break };
-            if due <= now && loot.len() < want {
+            if due <= now && !enough(loot) {
                 self.try_take(sql, &topic, offset, &alive, loot)?;
             } else {
                 self.later.push_back((due, offset));
             }
         }
         for _ in 0..self.elsewhere.len() {
-            if loot.len() == want {
+            if enough(loot) {
                 break;
             }
             let Some(offset) = self.elsewhere.pop_front() else { break };
             self.try_take(sql, &topic, offset, &alive, loot)?;
         }
         let due = self.later.iter().map(|(due, _)| *due).filter(|due| *due > now).min();
-        Ok(Claimed { due, exhausted: loot.len() < want && self.is_over() })
+        Ok(Claimed { due, exhausted: !enough(loot) && self.is_over() })
     }
 
     fn finish(&mut self, sql: &Connection, slot: Slot) -> Result<bool> {

@@ -10,6 +10,9 @@ use super::log::{self, Topic};
 use crate::broker::{Error, Kind};
 use crate::event::{Batch, Event, Headers, Position, own};
 
+/// Bytes in hand from which no more are taken: what is asked for is a number of events, and they may be large.
+pub const BYTES: usize = 16 << 20;
+
 /// Where a delivery came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Slot {
@@ -17,6 +20,8 @@ pub struct Slot {
     pub part: usize,
     /// Its row in `open`.
     pub row: i64,
+    /// What its event takes in memory.
+    pub bytes: usize,
 }
 
 /// Events taken and not yet handed over.
@@ -36,6 +41,11 @@ impl Loot {
     /// How many so far.
     pub fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Whether that is enough, however many were asked for.
+    pub fn is_full(&self) -> bool {
+        self.batch.bytes() >= BYTES
     }
 
     /// Adds the event at this offset. False: there is none (any more).
@@ -98,11 +108,14 @@ impl Loot {
 
     /// Each event with its row and attempt.
     pub fn finish(self) -> impl Iterator<Item = (Event, Slot, u32)> {
-        self.batch.finish().into_iter().zip(self.slots).map(|(event, (slot, attempt))| (event, slot, attempt))
+        self.batch.finish().into_iter().zip(self.slots).map(|(event, (slot, attempt))| {
+            let bytes = event.size();
+            (event, Slot { bytes, ..slot }, attempt)
+        })
     }
 
     fn note(&mut self, row: i64, attempt: i64) {
-        self.slots.push((Slot { part: self.part, row }, attempt as u32));
+        self.slots.push((Slot { part: self.part, row, bytes: 0 }, attempt as u32));
     }
 }
 

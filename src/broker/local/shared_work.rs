@@ -95,7 +95,8 @@ impl SharedWork {
         claimed.due = [claimed.due, plan.due].into_iter().flatten().min();
         let taken = loot.len() - before;
         let ended = next >= self.parts[part].stop && !plan.unfinished;
-        Ok(Share { taken, has_more: taken == want, exhausted: taken < want && ended })
+        let has_more = taken == want || loot.is_full();
+        Ok(Share { taken, has_more, exhausted: !has_more && ended })
     }
 }
 
@@ -142,10 +143,10 @@ impl Work for SharedWork {
         let (mut left, mut exhausted) = (want, 0);
         let mut hungry: Vec<usize> = (0..count).map(|at| (self.turn + at) % count).collect();
         let mut quota = share;
-        while left > 0 && !hungry.is_empty() {
+        while left > 0 && !loot.is_full() && !hungry.is_empty() {
             let mut more = vec![];
             for part in std::mem::take(&mut hungry) {
-                if left == 0 {
+                if left == 0 || loot.is_full() {
                     break;
                 }
                 let got = self.claim_part(store, sql, part, quota.min(left), loot, &mut claimed)?;

@@ -35,6 +35,30 @@ async fn what_is_published_later_wakes_it() {
 }
 
 #[tokio::test]
+async fn large_events_are_handed_out_a_few_at_a_time() {
+    let rig = Rig::with_group("o", "g");
+    rig.make_group("p", "g");
+    let large = "x".repeat(1 << 20);
+    (0..30).for_each(|_| rig.publish("o", &[("", &large)]));
+    (0..30).for_each(|_| rig.publish("p", &[("", &large)]));
+    let source = Source::Group { topics: vec!["o".into(), "p".into()], group: "g".into() };
+    let options = SubscribeOptions { in_flight: 1000, stop: Stop::Now, ..options() };
+    let member = subscription::open(&rig.place, source, options).await.unwrap();
+    let mut seen = 0;
+    while let Received::Deliveries(got) = member.receive().await.unwrap() {
+        // Whoever does not ask for more is not sent more either.
+        let more = tokio::time::timeout(Duration::from_millis(50), member.receive()).await;
+        assert!(more.is_err(), "{more:?}");
+        let bytes: usize = got.iter().map(|delivery| delivery.event.size()).sum();
+        assert!(bytes <= 17 << 20, "{bytes}");
+        seen += got.len();
+        let acks = got.iter().map(|delivery| (delivery.token, Settlement::Ack)).collect();
+        assert!(member.settle(acks).await.unwrap().iter().all(Result::is_ok));
+    }
+    assert_eq!(seen, 60);
+}
+
+#[tokio::test]
 async fn in_flight_is_the_most_that_is_handed_out() {
     let rig = Rig::with_group("o", "g");
     let events: Vec<String> = (0..95).map(|n| n.to_string()).collect();
