@@ -4,6 +4,8 @@
 //! published with a filter), `input` and `inputs` (stdin is the events' own), modules (files), and `halt`, `debug` and
 //! `stderr` (only `output` ends or talks). Each is refused when the expression is compiled.
 
+use std::cell::Cell;
+
 use jaq_core::load::{self, Arena, File, Loader};
 use jaq_core::native::{bome, v};
 use jaq_core::{Compiler, Ctx, DataT, Lut, Vars, compile, data::HasLut};
@@ -25,12 +27,38 @@ impl DataT for Scope {
 struct Scene<'a> {
     lut: &'a Lut<Scope>,
     headers: Headers<'a>,
+    deepest: usize,
 }
 
 impl<'a> HasLut<'a, Scope> for Scene<'a> {
+    /// Asked for at every step of an evaluation, so this is where a recursion without end is seen: the stack that
+    /// overflows would take the whole process with it.
     fn lut(&self) -> &'a Lut<Scope> {
+        if depth() < self.deepest {
+            // Not `panic!`, which prints.
+            std::panic::resume_unwind(Box::new(TooDeep));
+        }
         self.lut
     }
+}
+
+/// What an evaluation that recursed too deep unwinds with.
+pub(super) struct TooDeep;
+
+thread_local! {
+    /// The address the stack of this thread may grow down to; 0 where nobody said.
+    static DEEPEST: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Evaluations on this thread may use so many bytes of stack from here on; beyond that they unwind with [`TooDeep`].
+pub(super) fn allow_stack(bytes: usize) {
+    DEEPEST.set(depth().saturating_sub(bytes));
+}
+
+/// Where the stack is; it grows downwards wherever evcat runs.
+fn depth() -> usize {
+    let here = 0_u8;
+    std::hint::black_box(&raw const here) as usize
 }
 
 type Native = jaq_core::native::Fun<Scope>;
@@ -38,7 +66,9 @@ type Native = jaq_core::native::Fun<Scope>;
 const LEFT_OUT: &[&str] = &["env", "halt", "halt_error", "debug", "debug_empty", "stderr", "stderr_empty"];
 
 fn natives() -> impl Iterator<Item = Native> {
-    let ours: [jaq_core::native::Filter<jaq_core::RunPtr<Scope>>; 2] = [
+    let ours: [jaq_core::native::Filter<jaq_core::RunPtr<Scope>>; 3] = [
+        // The engine's own has no bound on depth, and what it parses comes from an event.
+        ("fromjson", v(0), |cv| bome(value::from_json(&cv.1))),
         ("header", v(1), |mut cv| {
             let name = cv.0.pop_var();
             let headers = cv.0.data().headers;
@@ -57,7 +87,7 @@ fn natives() -> impl Iterator<Item = Native> {
     ];
     let theirs = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
     let ours = ours.into_iter().map(|native| jaq_core::native::run::<Scope>(native));
-    theirs.filter(|(name, ..)| !LEFT_OUT.contains(name)).chain(ours)
+    theirs.filter(|(name, ..)| *name != "fromjson" && !LEFT_OUT.contains(name)).chain(ours)
 }
 
 /// One compiled expression.
@@ -95,7 +125,8 @@ impl Engine {
         headers: Headers<'a>,
         value: Val,
     ) -> impl Iterator<Item = Result<Val, String>> + 'a {
-        let ctx = Ctx::<Scope>::new(Scene { lut: &self.0.lut, headers }, Vars::new([]));
+        let ctx =
+            Ctx::<Scope>::new(Scene { lut: &self.0.lut, headers, deepest: DEEPEST.get() }, Vars::new([]));
         self.0.id.run((ctx, value)).map(|result| {
             result.map_err(|exception| match exception.get_err() {
                 Ok(error) => shorten(&error.to_string()),

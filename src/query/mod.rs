@@ -210,6 +210,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn no_recursion_overflows_the_stack() {
+        for text in ["def f: 1 + f; f", "def f: [f]; f", "def f: (1 + f)?; f", "def f: walk(f); [1] | f"] {
+            let error = matches(&[text], "1").await.unwrap_err();
+            assert_eq!(error, "--where: it recurses too deep", "{text}");
+        }
+        assert_eq!(matches(&["[limit(9; def f: 1, (f | . + 1); f)] | length == 9"], "1").await, Ok(true));
+        let nested = format!("{{\"text\":\"{}\"}}", "[".repeat(1_000_000));
+        let error = matches(&[".payload.text | fromjson"], &nested).await.unwrap_err();
+        assert!(error.contains("nested deeper"), "{error}");
+        let sound = r#"{"text":"{\"n\":1.50}"}"#;
+        assert_eq!(matches(&[".payload.text | fromjson | .n == 1.5"], sound).await, Ok(true));
+        assert_eq!(matches(&["\"12\" | tonumber == 12"], sound).await, Ok(true));
+    }
+
+    #[tokio::test]
     async fn a_failure_can_be_asked_for() {
         let mut by_kind = Matches::new(vec![Query::compile("--where", ".failure.kind == \"exit\"").unwrap()]);
         let failures = [r#"{"kind":"exit"}"#.to_owned()];

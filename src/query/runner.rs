@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::engine::{self, TooDeep};
 use crate::event::{Event, Position};
 use crate::outcome::Failure;
 
@@ -19,6 +20,8 @@ const LIMIT: Duration = Duration::from_secs(1);
 const OVERRUNS: u32 = 3;
 /// Room for expressions that recurse; only what is used is ever taken from the machine.
 const STACK: usize = 64 << 20;
+/// What of it is left to a native function called at the deepest point, and to what is dropped there.
+const SPARE: usize = 16 << 20;
 
 /// What is done with one event: the event, `.failure` as raw JSON, the answer or why there is none.
 pub(super) type Task<T> = Arc<Evaluate<T>>;
@@ -128,11 +131,12 @@ impl<T: Send + 'static> Runner<T> {
             None => job,
         };
         let (worker, jobs) = mpsc::channel::<Job<T>>();
-        let task = self.task.clone();
+        let (task, flag) = (self.task.clone(), self.flag.clone());
         let thread = std::thread::Builder::new().name("jq".into()).stack_size(STACK);
         let started = thread.spawn(move || {
+            engine::allow_stack(STACK - SPARE);
             for job in jobs {
-                work(&*task, job);
+                work(&*task, &flag, job);
             }
         });
         started
@@ -144,13 +148,15 @@ impl<T: Send + 'static> Runner<T> {
     }
 }
 
-fn work<T>(task: &Evaluate<T>, job: Job<T>) {
+fn work<T>(task: &Evaluate<T>, flag: &str, job: Job<T>) {
     let Job { events, failures, board, done } = job;
     for (i, event) in events.iter().enumerate() {
         let failure = failures.as_ref().and_then(|failures| failures.get(i)).map(String::as_str);
         // A bug in the engine is this event's failure, not the end of the command.
-        let answer = catch_unwind(AssertUnwindSafe(|| task(event, failure)))
-            .unwrap_or_else(|_| Err("the engine broke on it".into()));
+        let answer = catch_unwind(AssertUnwindSafe(|| task(event, failure))).unwrap_or_else(|broke| {
+            let why = if broke.is::<TooDeep>() { "it recurses too deep" } else { "the engine broke on it" };
+            Err(format!("{flag}: {why}"))
+        });
         board.read(|(answers, since)| {
             answers.push(answer);
             *since = Instant::now();
@@ -200,7 +206,7 @@ mod tests {
         // Printing where it broke may take long on a busy machine.
         let mut patient = Runner { limit: Duration::from_secs(60), ..runner() };
         let answers = patient.run(&events(&["panic", "a"]), None).await.unwrap();
-        assert_eq!(answers, [Err("the engine broke on it".into()), Ok(1)]);
+        assert_eq!(answers, [Err("--where: the engine broke on it".into()), Ok(1)]);
     }
 
     #[tokio::test]

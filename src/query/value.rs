@@ -99,6 +99,16 @@ pub(super) fn header_name(name: &Val) -> Result<&[u8], Failed> {
     }
 }
 
+/// `fromjson`: JSON within a string, no deeper than a payload.
+pub(super) fn from_json(value: &Val) -> Result<Val, Failed> {
+    match value {
+        Val::TStr(bytes) | Val::BStr(bytes) => json(bytes).ok_or_else(|| {
+            Failed::str(format_args!("fromjson: not JSON, or nested deeper than {DEEPEST}: {value}"))
+        }),
+        other => Err(Failed::typ(other.clone(), "string")),
+    }
+}
+
 /// A key or header: text, or base64 in an object.
 fn bytes(value: &[u8]) -> Val {
     match std::str::from_utf8(value) {
