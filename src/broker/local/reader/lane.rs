@@ -51,10 +51,12 @@ impl Lane {
         store.read(|sql| {
             let Some(topic) = self.look(sql)? else { return Ok(Step { events: vec![], moved: false }) };
             let mut batch = Batch::default();
-            let until = self.read(sql, &topic, &mut batch)?;
+            let (until, sound) = self.read(sql, &topic, &mut batch)?;
             let moved = until > self.next;
             self.next = until;
-            Ok(Step { events: batch.finish(), moved })
+            let mut events = batch.finish();
+            events.truncate(sound);
+            Ok(Step { events, moved })
         })
     }
 
@@ -82,10 +84,12 @@ impl Lane {
         Ok(Some(topic))
     }
 
-    fn read(&self, sql: &Connection, topic: &Topic, batch: &mut Batch) -> Result<i64> {
+    /// Up to which offset it has come, and how many events of the batch that is. Whole blocks that were read before one
+    /// that cannot be are given out first; it is met again, and told of, by the step after.
+    fn read(&self, sql: &Connection, topic: &Topic, batch: &mut Batch) -> Result<(i64, usize)> {
         let stop = self.stop.unwrap_or(log::MAX_OFFSET);
-        let (mut at, mut blocks, mut full) = (self.next, 0, false);
-        log::scan(sql, topic.id, at, |row| {
+        let (mut at, mut sound, mut blocks, mut full) = (self.next, 0, 0, false);
+        let scanned = log::scan(sql, topic.id, at, |row| {
             if row.first > at {
                 return Err(log::missing(topic, at, row.first).into());
             }
@@ -93,14 +97,15 @@ impl Lane {
             for range in self.wanted(sql, topic.id, at..until)? {
                 log::take(batch, topic, &row, range)?;
             }
-            (at, blocks) = (until, blocks + 1);
+            (at, sound, blocks) = (until, batch.len(), blocks + 1);
             full = batch.bytes() >= BYTES || batch.len() >= EVENTS || blocks == BLOCKS || at == stop;
             Ok(if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-        })?;
-        match self.stop {
-            // Everything before the stop was there when the stop was set.
-            Some(stop) if !full && at < stop => Err(log::missing(topic, at, stop).into()),
-            _ => Ok(at),
+        });
+        // Everything before the stop was there when the stop was set.
+        let missed = self.stop.filter(|stop| scanned.is_ok() && !full && at < *stop);
+        match missed.map_or(scanned, |stop| Err(log::missing(topic, at, stop).into())) {
+            Err(fault) if at == self.next => Err(fault),
+            _ => Ok((at, sound)),
         }
     }
 
