@@ -15,15 +15,28 @@ _evcat() {
             words[++last]=$piece
         fi
     done
+    # Typed as `or\ d`, meant as `or d`.
+    local typed=${words[last]} current=$2
+    IFS= read -d '' typed < <(printf '%s\0' "$typed")
+    IFS= read -d '' current < <(printf '%s\0' "$current")
+    words[last]=$typed
     local IFS=$'\013' completed
     completed=$(
         EVCAT_COMPLETE=bash _CLAP_IFS=$IFS _CLAP_COMPLETE_INDEX=$last _CLAP_COMPLETE_COMP_TYPE=$COMP_TYPE \
             "${1/#\~\//$HOME/}" -- "${words[@]}" 2>/dev/null
     ) || return 0
-    COMPREPLY=($completed)
+    read -r -d '' -a COMPREPLY < <(printf '%s\0' "$completed")
     # What bash will not replace, because it stands before such a cut, is not given again.
-    local before=${words[last]%"$2"}
+    local before=${typed%"$current"}
     [[ -n $before ]] && COMPREPLY=("${COMPREPLY[@]#"$before"}")
+    # A name is one word to the shell and nothing to be run, whoever chose it.
+    for i in "${!COMPREPLY[@]}"; do
+        case ${COMPREPLY[i]} in
+            "~/"*) printf -v piece '~/%q' "${COMPREPLY[i]#"~/"}" ;;
+            *) printf -v piece %q "${COMPREPLY[i]}" ;;
+        esac
+        COMPREPLY[i]=$piece
+    done
     if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=/:] ]]; then
         compopt -o nospace 2>/dev/null
     fi

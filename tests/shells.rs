@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use nix::pty::{Winsize, openpty};
 
 const TOPIC: &str = "orders-live-7";
+/// Somebody else's choice of a name.
+const HOSTILE: &str = "we $(touch ran)";
 const EVCAT: &str = env!("CARGO_BIN_EXE_evcat");
 
 fn evcat(home: &Path) -> Command {
@@ -85,8 +87,10 @@ impl Drop for Terminal {
 
 fn home_with_topic() -> tempfile::TempDir {
     let home = tempfile::tempdir().expect("a directory");
-    let made = evcat(home.path()).args(["topics", "create", TOPIC]).output().expect("runs");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    for topic in [TOPIC, HOSTILE] {
+        let made = evcat(home.path()).args(["topics", "create", topic]).output().expect("runs");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
     home
 }
 
@@ -117,6 +121,12 @@ fn completes(shell: &str, arguments: &[&str], load: &str) {
     terminal.wait_for(TOPIC);
     terminal.type_keys("\x15evcat compl\t");
     terminal.wait_for("completions");
+    // Echoed with its quotes, printed without them.
+    terminal.type_keys("\x15evcat tail --no-follow we\t");
+    terminal.wait_for("ran");
+    terminal.type_keys("\n");
+    terminal.wait_for(&format!("{HOSTILE} on local: no events"));
+    assert!(!home.path().join("ran").exists(), "a name is not run");
 }
 
 #[test]
