@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::Write;
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::Style;
 
@@ -100,11 +100,11 @@ impl Ui {
         self.bars.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         let bar = self.bars.add(bar);
         let template = match total {
-            Some(_) => "[{bar:24}] {human_pos}/{human_len}  {per_sec}  {eta} left  {msg}",
-            None => "{spinner} {human_pos}  {per_sec}  {msg}",
+            Some(_) => "[{bar:24}] {human_pos}/{human_len}  {rate}  {eta} left  {msg}",
+            None => "{spinner} {human_pos}  {rate}  {msg}",
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
+            bar.set_style(style.with_key("rate", rate).progress_chars("=> "));
         }
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
@@ -119,4 +119,14 @@ impl Ui {
         }
         bar
     }
+}
+
+/// `48,996/s`; below ten a second with one decimal.
+fn rate(state: &ProgressState, out: &mut dyn std::fmt::Write) {
+    let rate = state.per_sec();
+    // A bar that cannot be drawn is no failure.
+    let _ = match rate < 10.0 {
+        true => write!(out, "{rate:.1}/s"),
+        false => write!(out, "{}/s", super::words::count(rate as u64)),
+    };
 }
