@@ -6,7 +6,6 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::broker::{Start, Stop};
@@ -67,7 +66,7 @@ impl Checkpoint {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok((new(Vec::new(), 0), None));
             }
-            Err(error) => return Err(error).with_context(|| format!("--resume {shown}")),
+            Err(error) => return Err(told(path, error)),
         };
         let foreign = |why: String| {
             Failure::usage(format!("--resume {shown}: {why}"))
@@ -110,20 +109,38 @@ impl Checkpoint {
             end: text(&self.end),
             replayed: self.replayed,
         };
-        let describe = || format!("--resume {}", self.path.display());
-        self.replace(&serde_json::to_vec(&contents)?).with_context(describe)
+        self.replace(&serde_json::to_vec(&contents)?).map_err(|error| told(&self.path, error))
+    }
+
+    /// Writes what [`save`](Checkpoint::save) would put in place, and takes it away again: what cannot be kept is known
+    /// before the first event is on its way.
+    pub fn try_writing(&self) -> anyhow::Result<()> {
+        let new = self.beside();
+        std::fs::write(&new, b"\n")
+            .and_then(|()| std::fs::remove_file(&new))
+            .map_err(|error| told(&self.path, error))
+    }
+
+    fn beside(&self) -> PathBuf {
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.tmp", std::process::id()));
+        self.path.with_file_name(name)
     }
 
     fn replace(&self, bytes: &[u8]) -> std::io::Result<()> {
-        let mut name = self.path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.tmp", std::process::id()));
-        let new = self.path.with_file_name(name);
+        let new = self.beside();
         let mut file = std::fs::File::create(&new)?;
         file.write_all(bytes)?;
         file.write_all(b"\n")?;
         file.sync_all()?;
         std::fs::rename(&new, &self.path)
     }
+}
+
+/// What the file system said about the file.
+fn told(path: &Path, error: std::io::Error) -> anyhow::Error {
+    let message = format!("--resume {}: {error}", path.display());
+    anyhow::Error::from(error).context(message)
 }
 
 /// How far reading has come: follows the events as they were read, wanted or not.

@@ -143,9 +143,9 @@ impl Failures {
     }
 
     /// The error that tells them, where there are any: of so many events in all, which should have been `done`
-    /// (`delivered to orders on prod`, `handled by ./ship.sh`). `broker_flag` is ` -b prod` where pasted commands must
-    /// repeat it.
-    pub fn report(&self, total: u64, done: &str, broker_flag: &str) -> Option<Failure> {
+    /// (`delivered to orders on prod`, `handled by ./ship.sh`). `again` is the command that publishes them where they
+    /// were meant to go (`evcat publish -b prod`); `None` where they were not meant to be published.
+    pub fn report(&self, total: u64, done: &str, again: Option<&str>) -> Option<Failure> {
         let first = self.exit?;
         let total = total.max(self.count);
         let mut message = match (self.count, total) {
@@ -176,10 +176,13 @@ impl Failures {
             Some(kept) => {
                 let (path, them) =
                     (kept.path.display().to_string(), if self.count == 1 { "it is" } else { "they are" });
-                failure.hint(format!(
-                    "{them} in {path}; after a repair: evcat publish{broker_flag} --input events < {}",
-                    shell_quoted(&path)
-                ))
+                failure.hint(match again {
+                    Some(again) => {
+                        let file = shell_quoted(&path);
+                        format!("{them} in {path}; after a repair: {again} --input events < {file}")
+                    }
+                    None => format!("{them} in {path}, as canonical lines"),
+                })
             }
         })
     }
@@ -247,7 +250,8 @@ mod tests {
         let large = broker::Error::new(Kind::Rejected, "send", "topic orders", "too large: 1,204,331 B");
         failures.undelivered("line 17", &large, &event(b"{\"a\":1}")).unwrap();
         failures.refused("line 210", "not valid\u{1b}", &event(b"\xff")).unwrap();
-        let failure = failures.report(1000, "delivered to orders on prod", " -b prod").unwrap();
+        let failure =
+            failures.report(1000, "delivered to orders on prod", Some("evcat publish -b prod")).unwrap();
         assert_eq!(
             failure.message,
             "2 of 1,000 events were not delivered to orders on prod\n  line 17   too large: 1,204,331 B\n  \
@@ -268,10 +272,10 @@ mod tests {
     #[test]
     fn one_alone_is_told_in_one_line_and_keeps_its_exit_code() {
         let mut failures = Failures::counted();
-        assert!(failures.report(5, "delivered to orders on prod", "").is_none());
+        assert!(failures.report(5, "delivered to orders on prod", None).is_none());
         let gone = broker::Error::new(Kind::Unreachable, "send", "", "no answer in 30s");
         failures.undelivered("", &gone, &event(b"")).unwrap();
-        let failure = failures.report(1, "delivered to orders on prod", "").unwrap();
+        let failure = failures.report(1, "delivered to orders on prod", None).unwrap();
         assert_eq!(failure.message, "not delivered to orders on prod: no answer in 30s");
         assert_eq!(failure.exit, Exit::Unreachable);
     }
@@ -284,7 +288,7 @@ mod tests {
         for n in 0..25 {
             failures.unreadable(format!("line {n}"), "no ':'", &event(b"raw")).unwrap();
         }
-        let failure = failures.report(25, "delivered to orders on local", "").unwrap();
+        let failure = failures.report(25, "delivered to orders on local", None).unwrap();
         assert_eq!(failure.message.lines().count(), 1 + TOLD + 1);
         assert!(failure.message.ends_with("and 15 more"));
         assert_eq!(failure.exit, Exit::Failed, "nothing was delivered");

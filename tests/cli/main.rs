@@ -1,6 +1,7 @@
 //! The program from outside, by command.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod bad_input;
 mod dlq;
 mod order;
 mod publish;

@@ -248,7 +248,8 @@ impl Run<'_> {
         }
         let total = published + self.failures.count();
         let delivered = format!("delivered to {}", self.target);
-        if let Some(mut failure) = self.failures.report(total, &delivered, &self.session.endpoint.flag) {
+        let again = format!("evcat publish{}", self.session.endpoint.flag);
+        if let Some(mut failure) = self.failures.report(total, &delivered, Some(&again)) {
             if matches!(self.fatal, Some(Kind::Unreachable)) {
                 failure = failure.exit(Exit::Unreachable);
             }

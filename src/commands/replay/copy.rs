@@ -7,7 +7,7 @@ use crate::commands::topics::literal;
 use crate::deadletter::copy::run_id;
 use crate::event::{Batch, Event, HeadersBuf, Name, Position, cloudevents, own, time};
 use crate::outcome::Failure;
-use crate::session::{Endpoint, Session, guard, writable};
+use crate::session::{Endpoint, Session, guard, shell_quoted, writable};
 
 /// Where copies go and what they are like.
 pub struct Copying {
@@ -49,6 +49,12 @@ impl Copying {
             Some(into) => format!("into {into} on {}", self.endpoint.name),
             None => format!("into the same topics on {}", self.endpoint.name),
         }
+    }
+
+    /// The command that publishes an event where its copy was meant to go: a kept line names where it came from.
+    pub fn again(&self) -> String {
+        let into = self.into.as_deref().map(|into| format!(" {}", shell_quoted(into))).unwrap_or_default();
+        format!("evcat publish{into}{}", self.endpoint.flag)
     }
 
     /// Refuses what the target cannot do, and topics that do not exist where they are not made by themselves.

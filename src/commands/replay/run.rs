@@ -86,11 +86,12 @@ impl Replay<'_> {
         let began = Instant::now();
         let (words, fate) = (target.words(), target.done());
         let prints = matches!(target, Target::Stdout(_));
-        let mut pasted = session.endpoint.flag.clone();
+        let mut again = None;
         if let Target::Copy(copying) = &target {
             copying.check(topics).await?;
-            pasted.clone_from(&copying.endpoint.flag);
+            again = Some(copying.again());
         }
+        self.account.try_checkpoint()?;
         let reader = self.merge.reader();
         self.account.set_end(reader.end());
         let bar = session.ui.bar(reader.left());
@@ -126,7 +127,7 @@ impl Replay<'_> {
         if asked {
             return Ok(session.stop.signal().map_or(Outcome::Done, Outcome::Interrupted));
         }
-        if let Some(failure) = self.account.failures.report(done + failed, &fate, &pasted) {
+        if let Some(failure) = self.account.failures.report(done + failed, &fate, again.as_deref()) {
             return Err(failure.into());
         }
         match &self.schema {

@@ -198,6 +198,11 @@ impl Account {
         self.checkpoint.is_some()
     }
 
+    /// Finds out whether checkpoints can be written, before anything is done that they should tell of.
+    pub fn try_checkpoint(&self) -> anyhow::Result<()> {
+        self.checkpoint.as_ref().map_or(Ok(()), Checkpoint::try_writing)
+    }
+
     /// Fixes the end.
     pub fn set_end(&mut self, end: &[(crate::event::Name, crate::event::Position)]) {
         if let Some(checkpoint) = &mut self.checkpoint {

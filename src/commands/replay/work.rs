@@ -129,7 +129,10 @@ impl Hands {
                 account.failures.refused(place(event), failure.to_string(), event)?;
                 account.failed(chunk);
             }
-            Verdict::Halt(failure) => return Err(Failure::failed(failure.to_string()).into()),
+            Verdict::Halt(failure) => {
+                let message = format!("stopped at {}, which was not handled: {failure}", place(event));
+                return Err(Failure::failed(message).into());
+            }
             Verdict::Killed => {}
         }
         Ok(())
