@@ -220,7 +220,7 @@ fn a_command_gets_the_contract_of_a_handler_and_nothing_is_settled() {
     home.run(&["replay", "n", "--", "sh", "-c", fails]).exit(1).said("error: not handled by sh: n 0: exit 1");
     let args = ["replay", "n", "--on-error", "continue", "--failed-to", "f", "--", "sh", "-c", fails];
     let ran = home.run(&args).exit(6).said("error: 1 of 2 events was not handled by sh\n  n 0  exit 1");
-    ran.said("hint: it is in f; after a repair: evcat publish --input events < f");
+    ran.said("hint: it is in f, as canonical lines\n");
     let kept: Value = serde_json::from_str(&home.read("f")).unwrap();
     assert_eq!((&kept["payload"], &kept["failure"]["error"]), (&json!("one"), &json!("exit 1")));
     home.run(&["replay", "n", "--handler-timeout", "100ms", "--", "sleep", "60"]).exit(1).said("n 0: ");
