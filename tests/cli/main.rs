@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod dlq;
+mod lock;
 mod order;
 mod publish;
 mod publish_wrong;

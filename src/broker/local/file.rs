@@ -14,6 +14,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::fault::{self, Fault, Result, map_error};
+use super::patience::Patience;
 use super::schema;
 use super::side::{Life, Side};
 use crate::broker::Error;
@@ -31,6 +32,17 @@ pub struct Place {
     pub make_parents: bool,
     /// The wall clock.
     pub clock: Arc<dyn Fn() -> Millis + Send + Sync>,
+    /// With those who hold its lock.
+    pub patience: Arc<Patience>,
+}
+
+#[cfg(test)]
+impl Place {
+    /// A file that is waited for as long as it takes.
+    pub fn new(path: PathBuf, clock: Arc<dyn Fn() -> Millis + Send + Sync>) -> Place {
+        let patience = Arc::new(Patience::new(&path, None));
+        Place { path, make_parents: false, clock, patience }
+    }
 }
 
 /// What a commit survives.
@@ -112,7 +124,7 @@ impl Store {
         let side = Side::open(&place.path)?;
         // A copy made with VACUUM INTO is ours, and not in log mode.
         if version < known || matches!(head, Head::Ours { log_mode: false }) {
-            let _one_makes_the_others_wait = side.lock_gate()?;
+            let _one_makes_the_others_wait = place.patience.wait(|| side.lock_gate())?;
             prepare(&sql)?;
         }
         sql.execute_batch("PRAGMA cache_size=-8192")?;
@@ -156,7 +168,7 @@ impl Store {
         work: impl FnOnce(&Connection) -> Result<T>,
     ) -> Result<T> {
         self.synchronise(durability)?;
-        let locked = self.side.lock()?;
+        let locked = self.place.patience.wait(|| self.side.lock())?;
         let done = self.transaction("BEGIN IMMEDIATE", work);
         drop(locked);
         match &done {
@@ -209,7 +221,7 @@ impl Store {
     pub fn checkpoint(&self, truncate: bool) -> Result<()> {
         let run = |how: &str| self.sql.query_row(how, [], |_| Ok(()));
         run("PRAGMA wal_checkpoint(PASSIVE)")?;
-        let _locked = self.side.lock()?;
+        let _locked = self.place.patience.wait(|| self.side.lock())?;
         self.sql.busy_timeout(Duration::ZERO)?;
         let done =
             run(if truncate { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "PRAGMA wal_checkpoint(RESTART)" });

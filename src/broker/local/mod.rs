@@ -17,6 +17,7 @@ mod log;
 mod loot;
 mod member;
 mod name;
+mod patience;
 mod publisher;
 mod reader;
 mod retention;
@@ -46,10 +47,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Broker, Capabilities, Error, GroupInfo, Kind, Location, Order, PublishOptions, Publisher, ReadOptions,
-    Reader, Result, Source, Start, SubscribeOptions, Subscription, Surroundings, TopicInfo,
+    Broker, Capabilities, GroupInfo, Location, Order, PublishOptions, Publisher, ReadOptions, Reader, Result,
+    Source, Start, SubscribeOptions, Subscription, Surroundings, TopicInfo,
 };
 use file::Place;
+use patience::Patience;
 use worker::Worker;
 
 /// The keys of `-X`.
@@ -93,28 +95,16 @@ pub fn capabilities(_topic: &str) -> Capabilities {
 
 /// Made from its URL. Behaviour: no I/O.
 pub fn open(location: &Location, surroundings: Surroundings) -> Result<Arc<dyn Broker>> {
-    let place = Arc::new(place(location, &surroundings)?);
+    let place = Arc::new(place(location, &surroundings));
     Ok(Arc::new(Local { worker: Worker::new(place.clone()), place }))
 }
 
 /// `local:` is the file in the data directory, `local:PATH` any other; `local://PATH` is taken for the same.
-fn place(location: &Location, surroundings: &Surroundings) -> Result<Place> {
-    let clock = surroundings.clock.clone();
-    let path = location.rest.strip_prefix("//").unwrap_or(&location.rest);
-    if path.is_empty() {
-        return Ok(Place { path: surroundings.data_dir.join("local.db"), make_parents: true, clock });
-    }
-    // The shell expands `~` only at the beginning of a word, so not in `local:~/x.db`.
-    let path = match path.strip_prefix("~/").map(|rest| (std::env::home_dir(), rest)) {
-        Some((Some(home), rest)) => home.join(rest),
-        Some((None, _)) => {
-            let message = "'~' stands for the home directory, and there is none";
-            return Err(Error::new(Kind::Unsupported, "open", path, message)
-                .with_hint("write the path out: local:/home/you/file.db"));
-        }
-        None => path.into(),
-    };
-    Ok(Place { path, make_parents: false, clock })
+fn place(location: &Location, surroundings: &Surroundings) -> Place {
+    let typed = location.rest.strip_prefix("//").unwrap_or(&location.rest);
+    let path = if typed.is_empty() { surroundings.data_dir.join("local.db") } else { typed.into() };
+    let patience = Arc::new(Patience::new(&path, surroundings.timeout));
+    Place { path, make_parents: typed.is_empty(), clock: surroundings.clock.clone(), patience }
 }
 
 struct Local {

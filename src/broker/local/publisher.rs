@@ -13,6 +13,7 @@ use super::checkpoint::Keeper;
 use super::fault;
 use super::file::{Bell, Durability, Place, Store};
 use super::log::{self, Topic};
+use super::patience::Patience;
 use super::{MAX_EVENT, dedup, name, retention, worker};
 use crate::broker::{Error, Kind, PublishOptions, Publisher, Receipt, Receipts, Result};
 use crate::event::{Event, Millis, Name, Position};
@@ -39,7 +40,7 @@ pub async fn open(place: &Arc<Place>, options: PublishOptions) -> Result<Box<dyn
     let (jobs, queue) = channel();
     let (ended, end) = channel();
     let (opened, is_open) = oneshot::channel();
-    let place = place.clone();
+    let (place, patience) = (place.clone(), place.patience.clone());
     worker::spawn("publisher", move || {
         // A file that is there is opened while the input is still being read. One that is not is made for the first
         // event that is not refused.
@@ -53,13 +54,14 @@ pub async fn open(place: &Arc<Place>, options: PublishOptions) -> Result<Box<dyn
         // Nobody may wait any more.
         let _ = ended.send(());
     })?;
-    is_open.await.unwrap_or_else(|_| Err(worker::stopped("publisher")))?;
-    Ok(Box::new(LocalPublisher { jobs: Some(jobs), end: Mutex::new(end) }))
+    patience.answer("publisher", is_open).await??;
+    Ok(Box::new(LocalPublisher { jobs: Some(jobs), end: Mutex::new(end), patience }))
 }
 
 struct LocalPublisher {
     jobs: Option<Sender<Job>>,
     end: Mutex<Receiver<()>>,
+    patience: Arc<Patience>,
 }
 
 /// One call of `send`.
@@ -76,7 +78,10 @@ impl Publisher for LocalPublisher {
             // Where the thread is gone the answer is dropped with the job, and that is what is told below.
             let _ = jobs.send(Job { events, answer });
         }
-        Box::pin(async move { answered.await.unwrap_or_else(|_| vec![Err(worker::stopped("send")); n]) })
+        let patience = self.patience.clone();
+        Box::pin(async move {
+            patience.answer("send", answered).await.unwrap_or_else(|error| vec![Err(error); n])
+        })
     }
 }
 
@@ -85,7 +90,9 @@ impl Drop for LocalPublisher {
     fn drop(&mut self) {
         drop(self.jobs.take());
         let end = self.end.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let _ = end.recv_timeout(LEAVE);
+        if !self.patience.is_over() {
+            let _ = end.recv_timeout(LEAVE);
+        }
     }
 }
 

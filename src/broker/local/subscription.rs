@@ -8,6 +8,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::desk::{Command, Desk};
 use super::file::Place;
+use super::patience::Patience;
 use super::settle::Answer;
 use super::watch::Knocker;
 use super::worker::{spawn_with_store, stopped};
@@ -40,10 +41,11 @@ pub async fn open(
         }
     })
     .await?;
-    let knocker = has_joined.await.unwrap_or_else(|_| Err(stopped("subscription")))?;
+    let knocker = place.patience.answer("subscription", has_joined).await??;
     Ok(Box::new(Member {
         commands,
         knocker: Farewell(knocker),
+        patience: place.patience.clone(),
         inbox: Mutex::new(Inbox { said, last: None }),
     }))
 }
@@ -53,6 +55,7 @@ pub async fn open(
 struct Member {
     commands: Sender<Command>,
     knocker: Farewell,
+    patience: Arc<Patience>,
     inbox: Mutex<Inbox>,
 }
 
@@ -80,7 +83,7 @@ impl Member {
         let (answer, answered) = oneshot::channel();
         self.commands.send(command(answer)).map_err(|_| stopped(operation))?;
         self.knocker.0.knock();
-        answered.await.map_err(|_| stopped(operation))
+        self.patience.answer(operation, answered).await
     }
 }
 
@@ -115,10 +118,10 @@ impl Subscription for Member {
 
     async fn close(self: Box<Self>) -> Result<()> {
         let (done, is_done) = oneshot::channel();
-        let Member { commands, knocker, inbox } = *self;
+        let Member { commands, knocker, patience, inbox } = *self;
         // What nobody received goes back as if never handed out: the desk sees it in the channel.
         commands.send(Command::Close(inbox.into_inner().said, done)).map_err(|_| stopped("close"))?;
         knocker.0.knock();
-        is_done.await.unwrap_or_else(|_| Err(stopped("close")))
+        patience.answer("close", is_done).await?
     }
 }

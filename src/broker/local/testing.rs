@@ -22,11 +22,8 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(AtomicI64::new(1_000_000));
         let now = clock.clone();
-        let place = Arc::new(Place {
-            path: dir.path().join("t.db"),
-            make_parents: false,
-            clock: Arc::new(move || now.load(Ordering::Relaxed)),
-        });
+        let place =
+            Arc::new(Place::new(dir.path().join("t.db"), Arc::new(move || now.load(Ordering::Relaxed))));
         let broker = Local { place: place.clone(), worker: Worker::new(place.clone()) };
         Bench { dir, place, clock, broker }
     }

@@ -25,6 +25,7 @@ pub async fn spawn_with_store(
     body: impl FnOnce(Store) + Send + 'static,
 ) -> Result<()> {
     let (opened, is_open) = oneshot::channel();
+    let patience = place.patience.clone();
     let place = place.clone();
     spawn(name, move || match Store::open(&place, operation) {
         Ok(store) => {
@@ -34,7 +35,7 @@ pub async fn spawn_with_store(
         }
         Err(error) => drop(opened.send(Err(error))),
     })?;
-    is_open.await.unwrap_or_else(|_| Err(stopped(operation)))
+    patience.answer(operation, is_open).await?
 }
 
 /// The thread is no longer there: it panicked.
@@ -102,7 +103,7 @@ impl Worker {
         let place = self.place.clone();
         let job: Job = Box::new(move |slot| drop(answer.send(job(&place, slot))));
         self.sender()?.send(job).map_err(|_| stopped(operation))?;
-        answered.await.unwrap_or_else(|_| Err(stopped(operation)))
+        self.place.patience.answer(operation, answered).await?
     }
 
     fn sender(&self) -> Result<mpsc::Sender<Job>> {

@@ -32,6 +32,7 @@ pub async fn open(place: &Arc<Place>, options: ReadOptions) -> Result<Box<dyn Re
         );
     }
     let (answer, answered) = oneshot::channel();
+    let patience = place.patience.clone();
     let place = place.clone();
     worker::spawn("reader", move || match begin(&place, &options) {
         Ok((work, reader)) => {
@@ -41,7 +42,7 @@ pub async fn open(place: &Arc<Place>, options: ReadOptions) -> Result<Box<dyn Re
         }
         Err(error) => drop(answer.send(Err(error))),
     })?;
-    let reader: LocalReader = answered.await.unwrap_or_else(|_| Err(worker::stopped("reader")))?;
+    let reader: LocalReader = patience.answer("reader", answered).await??;
     Ok(Box::new(reader))
 }
 

@@ -34,11 +34,8 @@ impl Rig {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(AtomicI64::new(1_000_000));
         let read = clock.clone();
-        let place = Arc::new(Place {
-            path: dir.path().join("local.db"),
-            make_parents: false,
-            clock: Arc::new(move || read.load(Ordering::Relaxed)),
-        });
+        let place =
+            Arc::new(Place::new(dir.path().join("local.db"), Arc::new(move || read.load(Ordering::Relaxed))));
         Rig { store: Store::open(&place, "open").unwrap(), place, clock, _dir: dir }
     }
 
