@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod dlq;
+mod letters_wrong;
 mod lock;
 mod order;
 mod publish;

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 
 use super::choosing::{ChooseArgs, Chooser};
-use super::heap::{Dead, Dlq, Heap, Snapshot};
+use super::heap::{Dead, Dlq, Heap, Snapshot, must_hold_letters};
 use super::words::dead_letters;
 use crate::broker::{Kind, Received, Settlement, Source, Stop, SubscribeOptions};
 use crate::event::{Name, Position};
@@ -22,7 +23,7 @@ pub struct DropArgs {
     #[arg(value_name = "DLQ", value_parser = Dlq::parse)]
     dlq: Dlq,
     /// Only these: the first column of dlq peek
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     id: Vec<String>,
     #[command(flatten)]
     choose: ChooseArgs,
@@ -69,6 +70,7 @@ pub async fn run(args: DropArgs, session: &Session) -> anyhow::Result<Outcome> {
     }
     let chosen_words = chooser.words();
     let mut heap = Heap::open(session, &dlq, None).await?;
+    must_hold_letters(session, &heap.info).await?;
     let mut kept = match &save {
         Some(path) if !dry_run => Some(Snapshot::create(path)?),
         _ => None,

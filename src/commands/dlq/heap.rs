@@ -203,6 +203,32 @@ pub async fn describe(session: &Session, name: &str) -> anyhow::Result<TopicInfo
         .into())
 }
 
+/// Refuses to take anything out of a topic that groups work on: what is gone from there is lost to them.
+///
+/// Errors: it is none of dead letters, by its name and by what the broker knows, and a group reads it (exit 2).
+pub async fn must_hold_letters(session: &Session, info: &TopicInfo) -> anyhow::Result<()> {
+    let name = &info.name;
+    if super::list::holds_letters(info) {
+        return Ok(());
+    }
+    let groups = session.broker.groups(&literal(name)).await?;
+    let readers: Vec<&str> =
+        groups.iter().filter(|group| group.topic == *name).map(|group| &*group.group).collect();
+    if readers.is_empty() {
+        return Ok(());
+    }
+    let (broker, flag) = (&session.endpoint.name, &session.endpoint.flag);
+    let refusal = format!(
+        "{name} on {broker} is no topic of dead letters: {} would miss the events",
+        readers.join(", ")
+    );
+    let hint = format!(
+        "which are: evcat dlq list --all{flag}\nto copy events: evcat replay {} --into TOPIC{flag}",
+        crate::session::shell_quoted(name)
+    );
+    Err(Failure::usage(refusal).hint(hint).into())
+}
+
 /// Opens a reader on one topic.
 pub async fn reader(
     session: &Session,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 
 use super::choosing::{ChooseArgs, Chooser};
 use super::heap::{Dead, Dlq, Heap, reader};
@@ -23,7 +24,7 @@ pub struct ShowArgs {
     #[arg(value_name = "DLQ", value_parser = Dlq::parse)]
     dlq: Dlq,
     /// Its id, the first column of dlq peek: a position, or how a message id begins
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     id: String,
     /// Keep all that was read in this file; later looks can read it as @FILE
     #[arg(long, value_name = "FILE")]

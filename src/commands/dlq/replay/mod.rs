@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 
 use super::choosing::{ChooseArgs, Chooser};
 use super::heap::Dlq;
@@ -48,7 +49,7 @@ pub struct ReplayArgs {
     #[arg(value_name = "DLQ", value_parser = Dlq::parse)]
     dlq: Dlq,
     /// Only these: the first column of dlq peek
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     id: Vec<String>,
     #[command(flatten)]
     choose: ChooseArgs,

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::edits::{Edits, difference};
 use crate::commands::dlq::choosing::Chooser;
-use crate::commands::dlq::heap::{Dead, Dlq, Heap};
+use crate::commands::dlq::heap::{Dead, Dlq, Heap, must_hold_letters};
 use crate::commands::topics::literal;
 use crate::deadletter::plan::{Place, Plan, Rules, Way, Why, way};
 use crate::event::{Millis, Name, Position};
@@ -50,6 +50,9 @@ pub async fn survey(
     ordered: bool,
 ) -> anyhow::Result<Option<Survey>> {
     let mut heap = Heap::open(session, dlq, None).await?;
+    if rules.settles {
+        must_hold_letters(session, &heap.info).await?;
+    }
     let mut found = Survey {
         plan: Plan::default(),
         places: HashMap::new(),
