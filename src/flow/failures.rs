@@ -9,7 +9,6 @@ use crate::broker;
 use crate::event::{Event, line};
 use crate::outcome::{Exit, Failure, exit_of_kind};
 use crate::output::{sanitize, words};
-use crate::session::shell_quoted;
 
 /// So many are told with their reasons; the others are counted.
 const TOLD: usize = 10;
@@ -178,7 +177,7 @@ impl Failures {
                     (kept.path.display().to_string(), if self.count == 1 { "it is" } else { "they are" });
                 failure.hint(match again {
                     Some(again) => {
-                        let file = shell_quoted(&path);
+                        let file = words::shell_quoted(&path);
                         format!("{them} in {path}; after a repair: {again} --input events < {file}")
                     }
                     None => format!("{them} in {path}, as canonical lines"),

@@ -1,5 +1,7 @@
 //! Numbers, sizes and times as people read them.
 
+use std::ffi::OsString;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -55,12 +57,18 @@ fn local(at: Millis, now: Millis, zone: &TimeZone, format: &str) -> String {
     if at.date() == now.date() { time.to_string() } else { format!("{} {time}", at.date()) }
 }
 
-/// RFC 3339, UTC, with milliseconds: `2026-11-21T14:02:11.532Z`.
-pub fn rfc3339(at: Millis) -> String {
-    match Timestamp::from_millisecond(at) {
-        Ok(at) => at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
-        Err(_) => format!("@{at}ms"),
+/// One word as a shell reads it back.
+pub fn shell_quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,@+=%".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
     }
+}
+
+/// The same for a program and its arguments.
+pub fn shell_line<'a>(words: impl IntoIterator<Item = &'a OsString>) -> String {
+    words.into_iter().map(|word| shell_quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -81,6 +89,12 @@ mod tests {
         let now = 1_795_269_731_532; // 2026-11-21T14:02:11.532Z
         assert_eq!(clock(now, now, &TimeZone::UTC), "14:02:11.532");
         assert_eq!(clock(now - 86_400_000, now, &TimeZone::UTC), "2026-11-20 14:02:11.532");
-        assert_eq!(rfc3339(now), "2026-11-21T14:02:11.532Z");
+    }
+
+    #[test]
+    fn a_shell_reads_the_same_word() {
+        assert_eq!(shell_quoted("it's"), r"'it'\''s'");
+        assert_eq!(shell_quoted(""), "''");
+        assert_eq!(shell_quoted("kafka://a:1,b:2"), "kafka://a:1,b:2");
     }
 }

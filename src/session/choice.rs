@@ -6,6 +6,7 @@ use super::Endpoint;
 use super::read_only::ReadOnly;
 use crate::broker::{self, Broker, Surroundings};
 use crate::outcome::Failure;
+use crate::output::words;
 use crate::settings::endpoint::{self, Address};
 use crate::settings::profiles::{PasswordFrom, Profile, Profiles};
 use crate::settings::{Environment, Secret};
@@ -30,7 +31,7 @@ impl Choice {
     pub fn make(flag: Option<&str>, environment: &Environment) -> Result<Choice, Failure> {
         if let Some(given) = flag {
             let mut choice = Choice::of(given, environment)?;
-            choice.endpoint.flag = format!(" -b {}", shell_quoted(&endpoint::mask(given)));
+            choice.endpoint.flag = format!(" -b {}", words::shell_quoted(&endpoint::mask(given)));
             return Ok(choice);
         }
         match environment.broker.as_deref() {
@@ -119,15 +120,6 @@ impl Choice {
     }
 }
 
-/// As a shell reads it back.
-pub fn shell_quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,@+=%".contains(c);
-    match !text.is_empty() && text.chars().all(plain) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', r"'\''")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,12 +183,5 @@ mod tests {
         let (_home, environment) =
             home("[profiles.a]\nurl = 'local:'\npassword_command = 'touch /dev/null'\n");
         assert_eq!(name(Some("a"), &environment), Err("profile 'a': local takes no password".into()));
-    }
-
-    #[test]
-    fn shell_words() {
-        assert_eq!(shell_quoted("it's"), r"'it'\''s'");
-        assert_eq!(shell_quoted(""), "''");
-        assert_eq!(shell_quoted("kafka://a:1,b:2"), "kafka://a:1,b:2");
     }
 }

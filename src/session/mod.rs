@@ -16,7 +16,7 @@ use crate::settings::Secret;
 use crate::settings::point::{self, Point, Range, Reference};
 use crate::shutdown;
 
-pub use choice::{Choice, shell_quoted};
+pub use choice::Choice;
 
 /// What is known before a broker was chosen; enough for `help`, `completions` and `profiles`.
 pub struct Setup {

@@ -36,8 +36,8 @@ impl Dlq {
     /// As it is typed back.
     pub fn typed(&self) -> String {
         match self {
-            Dlq::Topic(name) => crate::session::shell_quoted(name),
-            Dlq::File(path) => crate::session::shell_quoted(&format!("@{}", path.display())),
+            Dlq::Topic(name) => crate::output::words::shell_quoted(name),
+            Dlq::File(path) => crate::output::words::shell_quoted(&format!("@{}", path.display())),
         }
     }
 

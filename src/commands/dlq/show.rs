@@ -15,7 +15,7 @@ use crate::deadletter::plan::{Rules, Way, way};
 use crate::event::{Name, Position, cloudevents, trace};
 use crate::outcome::{Exit, Failure, Outcome};
 use crate::output::{sanitize, words};
-use crate::session::{Session, shell_quoted};
+use crate::session::Session;
 
 /// All that is known of one dead letter
 #[derive(Debug, Args)]
@@ -288,7 +288,7 @@ impl View<'_> {
         }
         let handler = dead.letter.handler.clone().unwrap_or_else(|| "COMMAND".into());
         let handler = if style.terminal { sanitize::text(&handler).into_owned() } else { handler };
-        let command = format!("evcat dlq replay {typed}{flag} {}", shell_quoted(id));
+        let command = format!("evcat dlq replay {typed}{flag} {}", words::shell_quoted(id));
         let lines = format!(
             "{} {command} -- {handler}\n{} {command}\n",
             style.hint("try it here:"),

@@ -7,7 +7,8 @@ use crate::commands::topics::literal;
 use crate::deadletter::copy::run_id;
 use crate::event::{Batch, Event, HeadersBuf, Name, Position, cloudevents, own, time};
 use crate::outcome::Failure;
-use crate::session::{Endpoint, Session, guard, shell_quoted, writable};
+use crate::output::words;
+use crate::session::{Endpoint, Session, guard, writable};
 
 /// Where copies go and what they are like.
 pub struct Copying {
@@ -53,7 +54,8 @@ impl Copying {
 
     /// The command that publishes an event where its copy was meant to go: a kept line names where it came from.
     pub fn again(&self) -> String {
-        let into = self.into.as_deref().map(|into| format!(" {}", shell_quoted(into))).unwrap_or_default();
+        let into =
+            self.into.as_deref().map(|into| format!(" {}", words::shell_quoted(into))).unwrap_or_default();
         format!("evcat publish{into}{}", self.endpoint.flag)
     }
 

@@ -12,8 +12,8 @@ use crate::flow::filter::Filter;
 use crate::flow::handler::{Program, look_up};
 use crate::flow::lanes::{Backoff, Ordering};
 use crate::outcome::Failure;
-use crate::output::Printer;
-use crate::session::{Session, shell_quoted};
+use crate::output::{Printer, words};
+use crate::session::Session;
 use crate::settings::duration;
 use crate::settings::point::{self, Point};
 
@@ -187,8 +187,7 @@ impl Handling {
     /// As it was typed, for the failure record.
     pub fn name(&self) -> Option<String> {
         let Handling::Run { program, args, .. } = self else { return None };
-        let words = std::iter::once(&program.name).chain(args);
-        Some(words.map(|word| shell_quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" "))
+        Some(words::shell_line(std::iter::once(&program.name).chain(args)))
     }
 }
 

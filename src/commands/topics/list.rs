@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::TableFormat;
 use crate::broker::{Count, GroupInfo, TopicInfo, nearest};
+use crate::event::time;
 use crate::outcome::{Failure, Outcome};
 use crate::output::table::{Column, Table};
 use crate::output::{Stdout, words};
@@ -155,7 +156,7 @@ pub(super) async fn describe(session: &Session, name: &str, output: TableFormat)
 }
 
 fn facts(topic: &TopicInfo) -> Map<String, Value> {
-    let time = |at: Option<i64>| at.map(words::rfc3339);
+    let time = |at: Option<i64>| at.map(time::text);
     let Value::Object(object) = json!({
         "topic": topic.name,
         "events": topic.waiting.map(|count| count.events),

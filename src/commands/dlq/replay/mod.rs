@@ -30,7 +30,7 @@ use crate::flow::schema::Schema;
 use crate::outcome::{Exit, Failure, Outcome};
 use crate::output::{confirm, words};
 use crate::query::Transform;
-use crate::session::{Session, shell_quoted};
+use crate::session::Session;
 use crate::settings::duration;
 use edits::Edits;
 use receipts::{Counts, Receipts};
@@ -166,10 +166,7 @@ pub async fn run(args: ReplayArgs, session: &Session) -> anyhow::Result<Outcome>
     {
         return Err(unknown_topic(session, into).await.into());
     }
-    let shown = (!command.is_empty()).then(|| {
-        let words = command.iter().map(|word| shell_quoted(&word.to_string_lossy()));
-        words.collect::<Vec<_>>().join(" ")
-    });
+    let shown = (!command.is_empty()).then(|| words::shell_line(command));
     let view = View {
         session,
         dlq,
