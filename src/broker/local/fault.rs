@@ -122,6 +122,14 @@ pub fn foreign(operation: &'static str, path: &Path) -> Error {
         .with_hint("choose another path: -b local:PATH")
 }
 
+/// It was ours when we opened it, and no longer lies there.
+pub fn deleted(path: &Path) -> Error {
+    let message =
+        "was deleted, or another file put in its place, while it was in use; nothing more was written";
+    Error::new(Kind::Broken, "write", path.display().to_string(), message)
+        .with_hint("start again: what lies there now is used, or a new file made")
+}
+
 /// Made by a version that we do not know.
 pub fn newer(operation: &'static str, path: &Path, found: i64, known: i64) -> Error {
     let message =

@@ -5,7 +5,8 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -73,6 +74,16 @@ pub struct Store {
     durability: Cell<Durability>,
     /// Pages in the log as of our last commit.
     pages: Arc<AtomicU64>,
+    /// Which file lay at the path when it was opened.
+    opened: FileId,
+}
+
+/// Device and number.
+type FileId = (u64, u64);
+
+fn file_id(path: &Path) -> std::io::Result<FileId> {
+    let found = std::fs::metadata(path)?;
+    Ok((found.dev(), found.ino()))
 }
 
 impl Store {
@@ -137,7 +148,8 @@ impl Store {
             Ok(())
         }))?;
         sql.set_prepared_statement_cache_capacity(64);
-        Ok(Store { sql, side, place: place.clone(), durability: Cell::new(Durability::Power), pages })
+        let (durability, opened) = (Cell::new(Durability::Power), file_id(&place.path)?);
+        Ok(Store { sql, side, place: place.clone(), durability, pages, opened })
     }
 
     /// The connection, for reading and, inside [`write`](Store::write), for writing.
@@ -169,7 +181,7 @@ impl Store {
     ) -> Result<T> {
         self.synchronise(durability)?;
         let locked = self.place.patience.wait(|| self.side.lock())?;
-        let done = self.transaction("BEGIN IMMEDIATE", work);
+        let done = self.is_still_there().and_then(|()| self.transaction("BEGIN IMMEDIATE", work));
         drop(locked);
         match &done {
             Ok(_) if bell == Bell::Ring => self.side.ring(),
@@ -180,6 +192,18 @@ impl Store {
             _ => {}
         }
         done
+    }
+
+    /// Whether what we have open is still what others find at its path. A file that was deleted can be written to until it
+    /// is closed, and nobody would ever see it.
+    pub fn is_still_there(&self) -> Result<()> {
+        match file_id(&self.place.path) {
+            Ok(found) if found != self.opened => Err(fault::deleted(&self.place.path).into()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(fault::deleted(&self.place.path).into())
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// Several reads of one state. Never held while waiting for anything: the log cannot be cut under a reader.

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::file::{Bell, Durability, Store};
 use super::testing::{Bench, event};
 use super::{log, schema};
-use crate::broker::{Error, Kind};
+use crate::broker::{Broker, Error, Kind, PublishOptions, Read, ReadOptions, Start, Stop};
 
 fn refused(bench: &Bench) -> Error {
     let before = std::fs::read(&bench.place.path).unwrap();
@@ -163,4 +163,36 @@ async fn the_log_is_cut_under_steady_writers() {
     assert!(most < 3 << 20, "{most} bytes");
     keeper.end(&a);
     assert_eq!(std::fs::metadata(&log).unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_file_that_was_deleted_while_in_use_takes_nothing_more() {
+    for all in [true, false] {
+        let bench = Bench::new();
+        let publisher = bench.broker.publisher(PublishOptions::default()).await.unwrap();
+        assert!(publisher.send(vec![event("t", "1", None)]).await[0].is_ok());
+        let options = ReadOptions {
+            topics: vec!["t".into()],
+            partition: None,
+            start: Start::Latest,
+            stop: Stop::Never,
+            unsettled: false,
+        };
+        let mut reader = bench.broker.reader(options).await.unwrap();
+        assert!(matches!(reader.next().await, Ok(Read::CaughtUp)));
+        for name in
+            ["t.db", "t.db-wal", "t.db-shm", "t.db-bell", "t.db-gate"].iter().take(if all { 5 } else { 1 })
+        {
+            std::fs::remove_file(bench.dir.path().join(name)).unwrap();
+        }
+        let refused = publisher.send(vec![event("t", "2", None)]).await.remove(0).unwrap_err();
+        assert_eq!(refused.kind(), Kind::Broken, "nobody would find it again");
+        assert!(refused.to_string().contains("deleted"), "{refused}");
+        // A reader is woken by that, or by what is written to the new file.
+        if !all {
+            bench.store().side().ring();
+        }
+        let told = reader.next().await.unwrap_err();
+        assert!(told.to_string().contains("deleted"), "{told}");
+    }
 }

@@ -97,8 +97,9 @@ mod bell {
     impl Bell {
         pub fn new(path: &Path) -> Bell {
             let watch = || {
+                // The second is rung by deleting it.
                 let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-                inotify.add_watch(path, AddWatchFlags::IN_MODIFY)?;
+                inotify.add_watch(path, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_ATTRIB)?;
                 nix::Result::Ok(inotify)
             };
             Bell(watch().ok())

@@ -159,6 +159,7 @@ impl Work {
                 }
             }
             self.watch.wait(None);
+            self.store.is_still_there()?;
         }
         Ok(None)
     }
