@@ -224,7 +224,7 @@ pub async fn must_hold_letters(session: &Session, info: &TopicInfo) -> anyhow::R
     );
     let hint = format!(
         "which are: evcat dlq list --all{flag}\nto copy events: evcat replay {} --into TOPIC{flag}",
-        crate::session::shell_quoted(name)
+        crate::output::words::shell_quoted(name)
     );
     Err(Failure::usage(refusal).hint(hint).into())
 }
