@@ -43,13 +43,14 @@ pub struct GroupInfo {
     pub topic: String,
     /// Its name.
     pub group: String,
-    /// When the oldest unsettled event was stored.
+    /// When the oldest unsettled event was stored, where the broker tells.
     pub oldest: Option<Millis>,
     /// Its dead-letter topic.
     pub dead_letters: Option<String>,
-    /// Members at work now.
+    /// Members at work now; `None` where the broker knows no members (SQS).
     pub members: Option<u32>,
-    /// Events published and not settled.
+    /// Events published and not settled. An estimate may be off by what was settled out of order, but it is zero only
+    /// when nothing is left.
     pub lag: Option<Count>,
     /// Per partition, the position all before which is settled.
     pub settled: Vec<(Name, Position)>,

@@ -78,12 +78,15 @@ pub trait Broker: Send + Sync {
     /// Moves a group to another place. Requires `seek_group`. Behaviour: [`Kind::Rejected`] while members are at work.
     async fn seek_group(&self, topic: &str, group: &str, to: &Start) -> Result<()>;
 
-    /// Deletes a group. Behaviour: [`Kind::Rejected`] while members are at work, [`Kind::NotFound`] where there is none.
+    /// Deletes a group. Behaviour: [`Kind::NotFound`] where there is none; [`Kind::Rejected`] while members are at work,
+    /// where the broker knows its members ([`GroupInfo::members`]), else their next `receive` is [`Kind::NotFound`].
     async fn delete_group(&self, topic: &str, group: &str) -> Result<()>;
 
     /// Makes what is missing of the group and its dead-letter topic, and answers what it made, for the caller to print.
     ///
-    /// Behaviour: a group that exists stays where it is, whatever `from` says.
+    /// Behaviour: a group that exists stays where it is, whatever `from` says. A `from` that this broker cannot begin at
+    /// is [`Kind::Unsupported`]: without `read_history` a group begins at [`Start::Latest`] alone, because what was
+    /// published before it went nowhere. A `queue:x` has no groups. The dead-letter topic of queues is a queue.
     async fn create_group(
         &self,
         source: &Source,

@@ -11,7 +11,9 @@ pub trait Reader: Send {
     /// What comes next. Behaviour: cancel safe; returns as soon as there is one event, never an empty batch.
     async fn next(&mut self) -> Result<Read>;
 
-    /// The start as fixed positions of every partition, resolved before opening returned.
+    /// The start as fixed positions of every partition, resolved before opening returned: what is read first lies at
+    /// or after them, so that [`Start::At`] of them begins at the same place. [`Position::Unknown`] where the broker
+    /// does not read by position.
     fn start(&self) -> &[(Name, Position)];
 
     /// The stop as fixed positions: a checkpoint holds them, so that a rerun has the same end. Without a stop, the end
@@ -66,9 +68,11 @@ pub enum Start {
     Last(u64),
     /// Per partition the first event at or after; the flow drops earlier ones that follow it (Kafka, RabbitMQ chunks).
     Time(Millis),
-    /// Partitions not named are not read.
+    /// At these, inclusive. Partitions not named are not read. This is how a reader goes on: a checkpoint holds
+    /// [`Reader::start`] at first, and then the place behind each event that was passed.
     At(Vec<(Name, Position)>),
-    /// Resume: the event after each; every partition is named (the first checkpoint holds [`Reader::start`]).
+    /// Behind these, exclusive: places of events that were seen, never [`Reader::start`], whose event would be left
+    /// out. Partitions not named are not read.
     After(Vec<(Name, Position)>),
 }
 

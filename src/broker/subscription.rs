@@ -16,7 +16,7 @@ pub trait Subscription: Send + Sync {
     /// One answer per item, in order; a receipt for a [`Settlement::Move`]. Requires: each token once.
     ///
     /// Behaviour: `Ok` survives the death of this process. An item that somebody else has by now is [`Kind::Lost`](super::Kind::Lost)
-    /// and changes nothing.
+    /// and changes nothing (a [`Settlement::Move`] that is not atomic may have stored its event).
     async fn settle(&self, items: Vec<(Token, Settlement)>) -> Result<Vec<Result<Option<Receipt>>>>;
 
     /// Still at it: called with every unsettled token each third of `lease`, whether or not `receive` is awaited. What
@@ -48,11 +48,15 @@ pub enum Received {
     /// At least one, in order per key.
     Deliveries(Vec<Delivery>),
     /// Still ours, for `grace`: drop what has not started, finish or kill the rest, settle every one. The backend lets
-    /// go when all are settled, so that the next owner of a key does not begin while we are at it. Kafka rebalance.
+    /// go when all are settled, so that the next owner of a key does not begin while we are at it. Some may have been
+    /// settled before this was read. Kafka rebalance.
     Revoking(Vec<Token>),
-    /// No longer ours: kill the work, settle nothing. Lease over; AMQP channel closed (every tag of it is void).
+    /// No longer ours: kill the work, settle nothing. Lease over; AMQP channel closed (every tag of it is void). Where a
+    /// key has an order, the later deliveries of the key that we hold are named too, and given up by the backend: they
+    /// must not overtake the one that comes again.
     Lost(Vec<Token>),
-    /// Everything before the stop has been delivered once.
+    /// The last word: everything before the stop has been delivered, what was handed out is settled, and what was to be
+    /// retried has come again. On queues that is as many events as were there at the beginning.
     End,
 }
 
@@ -61,11 +65,13 @@ pub enum Received {
 pub enum Settlement {
     /// Done.
     Ack,
-    /// Not before this. Requires `retry_delay` at least as long, and with it every later delivery of its key that was
+    /// Not before this. Requires `retry_delay` at least as long, even for no delay at all, and with it every later delivery of its key that was
     /// handed out (else two members hold the key). Where order counts, or the broker has no delay, the flow waits
     /// instead: it must hold back the key's later events anyway.
     Retry(Duration),
-    /// As if never delivered, and not delivered to this subscription again. Requires the same of its key as `Retry`.
+    /// As if never delivered, and not delivered to this subscription again, unless its partition was revoked and came
+    /// back. Others may have it at once, or only after [`Subscription::close`] (Kafka, SQS, RabbitMQ); where the broker
+    /// counts by itself (SQS) it counts as an attempt all the same. Requires the same of its key as `Retry`.
     Release,
     /// Store this event on the same broker and ack, as one step: dead-lettering, putting back, parking. Atomic where
     /// `atomic_move` says so, else confirm, then ack: a crash between them makes a duplicate, never a loss. The error's
@@ -106,10 +112,11 @@ pub struct SubscribeOptions {
     pub stop: Stop,
     /// Prefetch: the most deliveries unsettled at a time.
     pub in_flight: usize,
-    /// For how long a delivery is ours without [`Subscription::extend`].
+    /// For how long a delivery is ours without [`Subscription::extend`]. RabbitMQ: ours as long as the channel is open.
     pub lease: Duration,
     /// For how long it stays ours after [`Received::Revoking`].
     pub grace: Duration,
-    /// Whether events of one key go to one member at a time (`--ordering none` gives that up).
+    /// Whether events of one key go to one member at a time (`--ordering none` gives that up). Where the broker keeps
+    /// them in order anyway (partitions, FIFO queues) this changes nothing.
     pub ordered: bool,
 }

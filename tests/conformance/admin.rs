@@ -17,7 +17,7 @@ pub const CASES: &[Case] = cases! {
     [CREATE_TOPICS] => options_nobody_knows_are_refused;
     [CREATE_TOPICS, PEEK, BY_POSITION] => retention_by_count_drops_the_oldest;
     [CREATE_TOPICS, PEEK, HISTORY] => retention_by_age_drops_the_oldest;
-    [CREATE_TOPICS, LAG] => a_group_that_fell_behind_retention_is_told;
+    [CREATE_TOPICS, LAG, HISTORY, SEEK] => a_group_that_fell_behind_retention_is_told;
     [] => what_is_missing_is_named;
 };
 
@@ -59,7 +59,7 @@ async fn a_topic_says_what_it_keeps(rig: Rig) {
 
 async fn a_topic_is_made_once(rig: Rig) {
     let topic = rig.topic("t").await;
-    rig.publish(rig.numbered(&topic, 0, 3, 1)).await;
+    rig.publish_to_nobody(rig.numbered(&topic, 0, 3, 1)).await;
     let error = rig.broker.create_topic(&topic, &[]).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Rejected);
     speaks(&error, "t");
@@ -80,7 +80,7 @@ async fn a_deleted_topic_is_gone_with_its_groups(rig: Rig) {
     let topic = rig.topic("t").await;
     let mut watch = rig.watch(&topic).await;
     rig.publish(rig.numbered(&topic, 0, 2, 1)).await;
-    assert_eq!(texts(&watch.take(2).await), ["0", "1"], "a new topic of that name begins empty");
+    assert_eq!(sorted(texts(&watch.take(2).await)), ["0", "1"], "a new topic of that name begins empty");
     let error = rig.broker.subscription(group_of(&[topic], "g"), working(1)).await.err();
     assert_eq!(error.expect("its group is gone").kind(), Kind::NotFound);
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use evcat::broker::{Kind, Settlement, SubscribeOptions};
+use evcat::broker::{Delivery, Kind, Settlement, SubscribeOptions};
 
 use crate::kit::*;
 
@@ -17,7 +17,8 @@ pub const CASES: &[Case] = cases! {
 };
 
 fn leased(rig: &Rig, in_flight: usize) -> SubscribeOptions {
-    SubscribeOptions { lease: rig.fixture.lease, ..working(in_flight) }
+    let options = working(in_flight);
+    SubscribeOptions { lease: rig.fixture.lease.unwrap_or(options.lease), ..options }
 }
 
 async fn closing_gives_back_at_once(rig: Rig) {
@@ -33,8 +34,17 @@ async fn closing_gives_back_at_once(rig: Rig) {
     assert!(before.elapsed() < Duration::from_secs(10), "long before the lease of two minutes is over");
 }
 
-/// A member that holds `n` events and is not heard of again, and one that takes over from it.
-async fn taken_over(rig: &Rig, n: usize) -> (Member, Vec<evcat::broker::Delivery>, Member) {
+/// A member that holds `n` events and is not heard of again until it lost them, and one that takes over from it.
+async fn taken_over(rig: &Rig, n: usize) -> (Member, Vec<Delivery>, Member) {
+    let holding = holding(rig, n).await;
+    if rig.fixture.lease.is_none() {
+        rig.cut();
+    }
+    holding
+}
+
+/// A member that holds `n` events, and one that waits for them.
+async fn holding(rig: &Rig, n: usize) -> (Member, Vec<Delivery>, Member) {
     let topic = rig.topic_with_group("t", "g").await;
     rig.publish(rig.numbered(&topic, 0, n, 3)).await;
     let mut first = rig.member(&topic, "g", leased(rig, n)).await;
@@ -47,18 +57,20 @@ async fn a_lease_that_ends_passes_to_another_member(rig: Rig) {
     let before = Instant::now();
     let (_first, held, mut second) = taken_over(&rig, 6).await;
     let again = second.take(6).await;
-    assert!(before.elapsed() >= rig.fixture.lease, "not before it was over: {:?}", before.elapsed());
+    let lease = rig.fixture.lease.unwrap_or_default();
+    assert!(before.elapsed() >= lease, "not before it was over: {:?}", before.elapsed());
     assert_eq!(sorted(of(&again)), sorted(of(&held)));
     second.ack(&again).await;
     second.idle().await;
 }
 
 async fn what_is_extended_stays_ours(rig: Rig) {
-    let (first, held, mut second) = taken_over(&rig, 3).await;
-    let until = Instant::now() + rig.fixture.lease * 4;
+    let (first, held, mut second) = holding(&rig, 3).await;
+    let lease = rig.fixture.lease.unwrap_or(QUIET);
+    let until = Instant::now() + lease * 4;
     while Instant::now() < until {
         first.extend(&held).await;
-        let third = tokio::time::timeout(rig.fixture.lease / 3, second.step()).await;
+        let third = tokio::time::timeout(lease / 3, second.step()).await;
         assert!(third.is_err(), "it was ours all the time");
     }
     first.ack(&held).await;

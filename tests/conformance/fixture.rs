@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use evcat::broker::{Broker, Capabilities, Location, Result, Surroundings, local, open};
 
+use crate::simulated::{self, Shape};
+
 /// One broker.
 pub struct Fixture {
     /// As the output of the run calls it.
@@ -15,10 +17,24 @@ pub struct Fixture {
     pub capabilities: fn(&str) -> Capabilities,
     /// Makes one that nobody else uses.
     pub world: fn() -> Box<dyn World>,
-    /// The shortest lease it has.
-    pub lease: Duration,
+    /// The shortest lease it has; `None` where a delivery stays with its member for as long as it is connected.
+    pub lease: Option<Duration>,
     /// How soon a sleeping reader has an event that another client published.
     pub wake: Duration,
+    /// What it does in its own way.
+    pub habits: Habits,
+}
+
+/// What brokers do differently though no flag depends on it, so that no capability says it.
+pub struct Habits {
+    /// `queue:x` is a queue of its own, that no group reads.
+    pub has_queues: bool,
+    /// Without `ordered` a key may be at work twice.
+    pub gives_up_order: bool,
+    /// What is released is there for other members at once, not when its member leaves.
+    pub releases_at_once: bool,
+    /// A release counts as an attempt.
+    pub counts_releases: bool,
 }
 
 /// A broker of one case's own.
@@ -29,19 +45,100 @@ pub trait World {
     fn nowhere(&self) -> Arc<dyn Broker>;
     /// Whether nothing has been made where nobody is.
     fn nowhere_is_untouched(&self) -> bool;
+    /// Cuts the connections of all members; only where there are no leases.
+    fn cut(&self);
 }
 
 /// All of them.
-pub const FIXTURES: &[Fixture] = &[Fixture {
-    name: "local",
-    missing: || {
-        LocalFile(tempfile::tempdir().unwrap()).try_open("it.db").err().map(|error| error.to_string())
+pub const FIXTURES: &[Fixture] = &[
+    Fixture {
+        name: "local",
+        missing: || {
+            LocalFile(tempfile::tempdir().unwrap()).try_open("it.db").err().map(|error| error.to_string())
+        },
+        capabilities: local::capabilities,
+        world: || Box::new(LocalFile(tempfile::tempdir().unwrap())),
+        lease: Some(Duration::from_millis(400)),
+        wake: Duration::from_secs(1),
+        habits: Habits {
+            has_queues: false,
+            gives_up_order: true,
+            releases_at_once: true,
+            counts_releases: false,
+        },
     },
-    capabilities: local::capabilities,
-    world: || Box::new(LocalFile(tempfile::tempdir().unwrap())),
-    lease: Duration::from_millis(400),
+    Fixture {
+        name: "log",
+        capabilities: |topic| Shape::Log.capabilities(topic),
+        world: || InMemory::of(Shape::Log),
+        habits: Habits { has_queues: false, ..QUEUES },
+        ..SIMULATED
+    },
+    Fixture {
+        name: "lease",
+        capabilities: |topic| Shape::Lease.capabilities(topic),
+        world: || InMemory::of(Shape::Lease),
+        habits: Habits { counts_releases: true, ..QUEUES },
+        ..SIMULATED
+    },
+    Fixture {
+        name: "fifo",
+        capabilities: |topic| Shape::Fifo.capabilities(topic),
+        world: || InMemory::of(Shape::Fifo),
+        habits: Habits { counts_releases: true, ..QUEUES },
+        ..SIMULATED
+    },
+    Fixture {
+        name: "push",
+        capabilities: |topic| Shape::Push.capabilities(topic),
+        world: || InMemory::of(Shape::Push),
+        lease: None,
+        ..SIMULATED
+    },
+];
+
+/// What the brokers in memory have in common.
+const SIMULATED: Fixture = Fixture {
+    name: "",
+    missing: || None,
+    capabilities: |_| Capabilities::default(),
+    world: || InMemory::of(Shape::Log),
+    lease: Some(Duration::from_millis(400)),
     wake: Duration::from_secs(1),
-}];
+    habits: QUEUES,
+};
+
+const QUEUES: Habits =
+    Habits { has_queues: true, gives_up_order: false, releases_at_once: false, counts_releases: false };
+
+/// A simulated broker, and one that nobody should reach for.
+struct InMemory(simulated::World, simulated::World);
+
+impl InMemory {
+    fn of(shape: Shape) -> Box<dyn World> {
+        Box::new(InMemory(simulated::World::new(shape), simulated::World::new(shape)))
+    }
+}
+
+impl World for InMemory {
+    fn connect(&self) -> Arc<dyn Broker> {
+        self.0.connect()
+    }
+
+    fn nowhere(&self) -> Arc<dyn Broker> {
+        self.1.connect()
+    }
+
+    fn nowhere_is_untouched(&self) -> bool {
+        self.1.store().asked == 0
+    }
+
+    fn cut(&self) {
+        let members: Vec<u64> = self.0.store().members.keys().copied().collect();
+        members.into_iter().for_each(|member| self.0.store().lose_all(member));
+        self.0.ring();
+    }
+}
 
 /// A file in a directory that goes with the case.
 struct LocalFile(tempfile::TempDir);
@@ -68,6 +165,10 @@ impl World for LocalFile {
 
     fn nowhere_is_untouched(&self) -> bool {
         !self.0.path().join("nowhere.db").exists()
+    }
+
+    fn cut(&self) {
+        panic!("a file has no connections to cut");
     }
 }
 

@@ -10,6 +10,7 @@ use evcat::event::{Batch, Event, HeadersBuf, Name, Position};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::fixture::{Fixture, World};
+pub use crate::member::{Member, Watch};
 
 /// How long something that must happen may take, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -64,6 +65,11 @@ impl Rig {
         self.world.nowhere()
     }
 
+    /// Cuts the connections of all members.
+    pub fn cut(&self) {
+        self.world.cut();
+    }
+
     /// Whether nothing has been made where nobody is.
     pub fn nowhere_is_untouched(&self) -> bool {
         self.world.nowhere_is_untouched()
@@ -81,11 +87,47 @@ impl Rig {
         name.into()
     }
 
+    /// The same in one partition, so that all of it has one order.
+    pub async fn topic_in_order(&self, name: &str) -> Name {
+        if self.can(&abilities::PARTITIONS) {
+            self.broker.create_topic(name, &[("partitions".into(), "1".into())]).await.unwrap();
+            return name.into();
+        }
+        self.topic(name).await
+    }
+
     /// A topic with one group that gets all of it.
     pub async fn topic_with_group(&self, name: &str, group: &str) -> Name {
         let topic = self.topic(name).await;
-        self.group(&topic, group, Start::Earliest).await;
+        self.group(&topic, group, self.from_the_beginning()).await;
         topic
+    }
+
+    /// Where a new group of an empty topic begins: a broker without history knows no beginning.
+    pub fn from_the_beginning(&self) -> Start {
+        if self.can(&abilities::HISTORY) { Start::Earliest } else { Start::Latest }
+    }
+
+    /// Publishes before anybody is there to get it, which a broker may refuse as going nowhere.
+    pub async fn publish_to_nobody(&self, events: Vec<Event>) {
+        for receipt in self.publisher().await.send(events).await {
+            let nowhere = receipt.as_ref().is_err_and(|error| error.kind() == Kind::Unroutable);
+            assert!(receipt.is_ok() || (nowhere && !self.can(&abilities::HISTORY)), "{receipt:?}");
+        }
+    }
+
+    /// Whether a receipt says where an event was found, as it does wherever places are told.
+    pub fn same_place(&self, receipt: &Receipt, event: &Event) -> bool {
+        &receipt.position == event.position() || !self.can(&abilities::BY_POSITION)
+    }
+
+    /// Whether this is the lag; an estimate tells no more than whether there is any.
+    pub async fn lag_is(&self, topic: &Name, group: &str, want: u64) -> bool {
+        match self.facts(topic, group).await.lag {
+            Some(count) if count.exact => count.events == want,
+            Some(count) => (count.events == 0) == (want == 0),
+            None => false,
+        }
     }
 
     pub async fn group(&self, topic: &Name, group: &str, from: Start) -> Vec<String> {
@@ -246,145 +288,4 @@ pub async fn next_n(reader: &mut Box<dyn Reader>, n: usize) -> Vec<Event> {
     }
     assert_eq!(all.len(), n, "more than were published: {:?}", texts(&all));
     all
-}
-
-/// Sees what is published to a topic.
-pub enum Watch {
-    Look(Box<dyn Reader>),
-    Work(Member),
-}
-
-impl Watch {
-    /// The next `n` events, and not one more.
-    pub async fn take(&mut self, n: usize) -> Vec<Event> {
-        match self {
-            Watch::Look(reader) => next_n(reader, n).await,
-            Watch::Work(member) => {
-                let mut all = Vec::new();
-                while all.len() < n {
-                    let some = member.some().await;
-                    member.ack(&some).await;
-                    all.extend(some.into_iter().map(|delivery| delivery.event));
-                }
-                all
-            }
-        }
-    }
-}
-
-/// A member of a group, and what it was told.
-pub struct Member {
-    subscription: Box<dyn Subscription>,
-    waiting: Vec<Delivery>,
-    /// Tokens that are no longer ours.
-    pub lost: Vec<Token>,
-}
-
-impl Member {
-    pub async fn of(broker: &Arc<dyn Broker>, source: Source, options: SubscribeOptions) -> Member {
-        let subscription = broker.subscription(source, options).await.unwrap();
-        Member { subscription, waiting: Vec::new(), lost: Vec::new() }
-    }
-
-    /// What comes next, or `None` at the end. What is being revoked is given back.
-    pub async fn step(&mut self) -> Option<Vec<Delivery>> {
-        if !self.waiting.is_empty() {
-            return Some(std::mem::take(&mut self.waiting));
-        }
-        loop {
-            match self.subscription.receive().await.unwrap() {
-                Received::Deliveries(deliveries) => {
-                    assert!(!deliveries.is_empty(), "there is always something to say");
-                    return Some(deliveries);
-                }
-                Received::Revoking(tokens) => self.settle_all(tokens, Settlement::Release).await,
-                Received::Lost(tokens) => self.lost.extend(tokens),
-                Received::End => return None,
-            }
-        }
-    }
-
-    /// At least one delivery.
-    pub async fn some(&mut self) -> Vec<Delivery> {
-        timeout(PATIENCE, self.step()).await.expect("a delivery comes").expect("before the end")
-    }
-
-    /// The next `n`.
-    pub async fn take(&mut self, n: usize) -> Vec<Delivery> {
-        let mut all = Vec::new();
-        let until = Instant::now() + PATIENCE;
-        while all.len() < n {
-            match timeout_at(until, self.step()).await {
-                Err(_) => panic!("{} of {n} deliveries came: {:?}", all.len(), of(&all)),
-                Ok(None) => panic!("the end after {} of {n} deliveries", all.len()),
-                Ok(Some(some)) => all.extend(some),
-            }
-        }
-        self.waiting = all.split_off(n);
-        all
-    }
-
-    /// Acks everything until the end, and answers what it was.
-    pub async fn drain(&mut self) -> Vec<Delivery> {
-        let mut all = Vec::new();
-        while let Some(some) = timeout(PATIENCE, self.step()).await.expect("the end is said") {
-            self.ack(&some).await;
-            all.extend(some);
-        }
-        all
-    }
-
-    /// Nothing comes for a while.
-    pub async fn idle(&mut self) {
-        if let Ok(Some(some)) = timeout(QUIET, self.step()).await {
-            panic!("{:?} was delivered", of(&some));
-        }
-    }
-
-    /// Waits until it is told that something was lost.
-    pub async fn until_lost(&mut self) {
-        let until = Instant::now() + PATIENCE;
-        while self.lost.is_empty() {
-            match timeout_at(until, self.subscription.receive())
-                .await
-                .expect("it is told of the loss")
-                .unwrap()
-            {
-                Received::Lost(tokens) => self.lost.extend(tokens),
-                Received::Deliveries(more) => self.waiting.extend(more),
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-
-    pub async fn settle(&self, delivery: &Delivery, how: Settlement) -> Result<Option<Receipt>> {
-        self.subscription.settle(vec![(delivery.token, how)]).await.unwrap().remove(0)
-    }
-
-    pub async fn settle_each(&self, items: Vec<(Token, Settlement)>) -> Vec<Result<Option<Receipt>>> {
-        let n = items.len();
-        let answers = self.subscription.settle(items).await.unwrap();
-        assert_eq!(answers.len(), n, "one answer per item");
-        answers
-    }
-
-    pub async fn ack(&self, deliveries: &[Delivery]) {
-        self.settle_all(deliveries.iter().map(|delivery| delivery.token), Settlement::Ack).await;
-    }
-
-    pub async fn settle_all(&self, tokens: impl IntoIterator<Item = Token>, how: Settlement) {
-        let items: Vec<_> = tokens.into_iter().map(|token| (token, how.clone())).collect();
-        for answer in self.settle_each(items).await {
-            answer.unwrap();
-        }
-    }
-
-    pub async fn extend(&self, deliveries: &[Delivery]) {
-        let tokens: Vec<_> = deliveries.iter().map(|delivery| delivery.token).collect();
-        self.subscription.extend(&tokens).await.unwrap();
-    }
-
-    pub async fn close(self) {
-        self.subscription.close().await.unwrap();
-    }
 }

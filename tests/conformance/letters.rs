@@ -46,7 +46,7 @@ async fn a_move_stores_and_acks(rig: Rig) {
     let letter = watch.take(1).await.remove(0);
     assert_eq!((letter.payload(), letter.key()), (dead.event.payload(), dead.event.key()));
     assert_eq!(letter.headers().text("moved"), Some("yes"));
-    assert_eq!(&receipt.position, letter.position());
+    assert!(rig.same_place(&receipt, &letter));
     member.close().await;
     let mut next = Member::of(&rig.another(), group_of(&[topic], "g"), working(3)).await;
     assert_eq!(sorted(of(&next.take(2).await)), ["0", "2"], "what was moved does not come again");
@@ -57,9 +57,12 @@ async fn a_move_of_what_was_lost_stores_nothing(rig: Rig) {
     let letters = rig.topic("t.g.dlq").await;
     rig.publish(rig.numbered(&topic, 0, 2, 2)).await;
     let mut options = working(2);
-    options.lease = rig.fixture.lease;
+    options.lease = rig.fixture.lease.unwrap_or(options.lease);
     let mut first = rig.member(&topic, "g", options).await;
     let held = first.take(2).await;
+    if rig.fixture.lease.is_none() {
+        rig.cut();
+    }
     let mut second = Member::of(&rig.another(), group_of(&[topic.clone()], "g"), working(2)).await;
     let again = second.take(2).await;
     for delivery in &held {
@@ -205,7 +208,7 @@ async fn only_the_chosen_dead_letters_are_worked_on(rig: Rig) {
     let chosen: Vec<_> = all.iter().step_by(7).cloned().collect();
     let mut run = run(&rig.broker, &letters, chosen.clone()).await;
     let got = run.drain().await;
-    assert_eq!(sorted(of(&got)), texts(&chosen));
+    assert_eq!(sorted(of(&got)), sorted(texts(&chosen)));
     run.close().await;
     assert_eq!(unsettled(&rig, &letters).await.len(), 50 - chosen.len());
 }
@@ -232,10 +235,10 @@ async fn settled_dead_letters_are_not_seen_again(rig: Rig) {
     let waiting = rig.broker.topics(&letters).await.unwrap().remove(0).waiting.unwrap();
     assert_eq!(waiting.events, 22, "what waits is what is not settled");
     let mut second = run(&rig.broker, &letters, all).await;
-    assert_eq!(sorted(of(&second.drain().await)), left, "a rerun of the same plan repeats nothing");
+    assert_eq!(sorted(of(&second.drain().await)), sorted(left), "a rerun of the same plan repeats nothing");
     second.close().await;
     assert!(unsettled(&rig, &letters).await.is_empty());
-    assert_eq!(texts(&rig.read(&[parked], Start::Earliest).await), of(&got[5..8]));
+    assert_eq!(sorted(texts(&rig.read(&[parked], Start::Earliest).await)), sorted(of(&got[5..8])));
 }
 
 async fn two_runs_at_once_settle_each_letter_once(rig: Rig) {

@@ -12,12 +12,16 @@ mod fixture;
 mod groups;
 mod kit;
 mod letters;
+mod member;
 mod names;
 mod order;
 mod publish;
+mod queues;
 mod read;
 mod refuse;
 mod settle;
+#[path = "../support/simulated/mod.rs"]
+mod simulated;
 
 use std::time::Duration;
 
@@ -47,7 +51,10 @@ fn main() {
             }
         }
     }
-    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+    let mut arguments = Arguments::from_args();
+    // Most cases wait most of the time, so more of them than there are processors go on at once.
+    arguments.test_threads.get_or_insert(8);
+    libtest_mimic::run(&arguments, trials).exit();
 }
 
 fn cases() -> impl Iterator<Item = &'static Case> {
@@ -61,6 +68,7 @@ fn cases() -> impl Iterator<Item = &'static Case> {
         letters::CASES,
         admin::CASES,
         names::CASES,
+        queues::CASES,
     ]
     .into_iter()
     .flatten()

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use evcat::broker::{PublishOptions, Read, Start, Stop, abilities};
-use evcat::event::{Event, HeadersBuf, Name};
+use evcat::event::{Batch, Event, Headers, HeadersBuf, Name, Position};
+use evcat::flow::checkpoint::Progress;
 use tokio::time::timeout;
 
 use crate::kit::*;
@@ -18,6 +19,7 @@ pub const CASES: &[Case] = cases! {
     [PEEK, BY_POSITION] => at_a_position_and_after_one;
     [PEEK, BY_POSITION] => only_what_is_named_is_read;
     [PEEK, BY_POSITION] => a_stop_at_positions;
+    [PEEK, HISTORY, BY_POSITION] => a_reader_that_stopped_anywhere_goes_on_from_there;
     [PEEK, HISTORY, BY_POSITION] => a_checkpoint_of_start_and_end_reads_the_same_again;
     [PEEK, HISTORY] => caught_up_is_said_once;
     [PEEK, HISTORY] => what_is_held_waits_and_is_not_lost;
@@ -41,7 +43,7 @@ async fn from_the_beginning_to_now(rig: Rig) {
 
 async fn from_now_on(rig: Rig) {
     let topic = rig.topic("t").await;
-    rig.publish(rig.numbered(&topic, 0, 10, 1)).await;
+    rig.publish_to_nobody(rig.numbered(&topic, 0, 10, 1)).await;
     let mut reader = rig.reader(std::slice::from_ref(&topic), Start::Latest, Stop::Never).await;
     rig.publish(rig.numbered(&topic, 10, 10, 1)).await;
     assert_eq!(sorted(texts(&next_n(&mut reader, 10).await)), numbers(10, 20));
@@ -109,7 +111,7 @@ async fn the_last_n_then_what_arrives(rig: Rig) {
 }
 
 async fn a_time_is_found_exactly_in_disordered_timestamps(rig: Rig) {
-    let topic = rig.topic("t").await;
+    let topic = rig.topic_in_order("t").await;
     let base = 1_700_000_000_000;
     let mut random = fastrand::Rng::with_seed(7);
     // Waves of disorder, one far in the future, and batches of many sizes, so that blocks of one and full ones occur.
@@ -162,7 +164,18 @@ async fn only_what_is_named_is_read(rig: Rig) {
     let topics = [rig.topic("a").await, rig.topic("b").await];
     let receipts = rig.publish(vec![said(&topics[0], "0"), said(&topics[1], "1")]).await;
     let place = vec![(topics[1].clone(), receipts[1].position.clone())];
-    assert_eq!(texts(&rig.read(&topics, Start::At(place)).await), ["1"]);
+    assert_eq!(texts(&rig.read(&topics, Start::At(place.clone())).await), ["1"]);
+    let more = [said(&topics[0], "2"), with_position(&topics[1], "3", &receipts[1].position)];
+    rig.publish(more.to_vec()).await;
+    assert_eq!(texts(&rig.read(&topics, Start::After(place)).await), ["3"]);
+}
+
+/// An event for the partition of this position, where there are any.
+fn with_position(topic: &Name, payload: &str, near: &Position) -> Event {
+    let mut batch = Batch::default();
+    let at = near.partition().map_or(Position::Unknown, Position::Partition);
+    batch.push(topic, None, Headers::default(), Some(payload.as_bytes()), None, at);
+    batch.finish().remove(0)
 }
 
 async fn a_stop_at_positions(rig: Rig) {
@@ -197,6 +210,30 @@ async fn a_checkpoint_of_start_and_end_reads_the_same_again(rig: Rig) {
     let again = rig.reader(&topics, Start::At(start), Stop::At(end)).await;
     let again = texts(&to_end(again).await);
     assert_eq!((first.len(), sorted(again)), (200, sorted(first)), "the same again, and nothing of the new");
+}
+
+/// `Reader::start` and what a checkpoint holds are where to go on *at*; `After` is for an event that was seen.
+async fn a_reader_that_stopped_anywhere_goes_on_from_there(rig: Rig) {
+    let topics = [rig.topic("a").await, rig.topic("b").await];
+    for (i, topic) in topics.iter().enumerate() {
+        rig.publish(rig.numbered(topic, i * 300, 300, 5)).await;
+    }
+    let (mut place, mut got) = (Start::Earliest, Vec::new());
+    for passed in [0, 1, 7, 250] {
+        let mut reader = rig.reader(&topics, place, Stop::Never).await;
+        let mut progress = Progress::new(reader.start());
+        let mut some = Vec::new();
+        while some.len() < passed {
+            some.extend(until_events(&mut reader).await);
+        }
+        some.truncate(passed);
+        some.iter().for_each(|event| progress.pass(event));
+        got.extend(texts(&some));
+        reader.close().await.unwrap();
+        place = Start::At(progress.places().clone());
+    }
+    got.extend(texts(&rig.read(&topics, place).await));
+    assert_eq!(sorted(got), numbers(0, 600), "each once, wherever it stopped");
 }
 
 async fn caught_up_is_said_once(rig: Rig) {

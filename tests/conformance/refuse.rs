@@ -74,6 +74,12 @@ fn refused<T>(result: Result<T>) {
     }
 }
 
+async fn beginning(rig: &Rig, start: Start) {
+    let group = group_of(&["t".into()], "g");
+    refused(rig.nowhere().create_group(&group, &start, None).await);
+    looking(rig, start, None).await;
+}
+
 async fn looking(rig: &Rig, start: Start, partition: Option<i32>) {
     let mut options = crate::kit::looking(&["t".into()], start, Stop::Now);
     options.partition = partition;
@@ -85,19 +91,19 @@ async fn looking_at_all(rig: &Rig) {
 }
 
 async fn history(rig: &Rig) {
-    looking(rig, Start::Earliest, None).await;
+    beginning(rig, Start::Earliest).await;
 }
 
 async fn a_time(rig: &Rig) {
-    looking(rig, Start::Time(1_700_000_000_000), None).await;
+    beginning(rig, Start::Time(1_700_000_000_000)).await;
 }
 
 async fn a_position(rig: &Rig) {
-    looking(rig, Start::At(vec![("t".into(), Position::Offset(3))]), None).await;
+    beginning(rig, Start::At(vec![("t".into(), Position::Offset(3))])).await;
 }
 
 async fn the_last_n(rig: &Rig) {
-    looking(rig, Start::Last(3), None).await;
+    beginning(rig, Start::Last(3)).await;
 }
 
 async fn sending(rig: &Rig, event: Event) {
