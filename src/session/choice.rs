@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Endpoint;
 use super::read_only::ReadOnly;
-use crate::broker::{self, Broker, Surroundings};
+use crate::broker::{self, Broker, Location, Surroundings};
 use crate::outcome::Failure;
 use crate::output::words;
 use crate::settings::endpoint::{self, Address};
@@ -73,8 +73,9 @@ impl Choice {
         let address = endpoint::parse(given, environment.home.as_deref())?;
         let name = address.shown.strip_suffix(':').unwrap_or(&address.shown).to_owned();
         let given = Secret::new(given);
-        let endpoint =
-            Endpoint { name, backend: address.backend.name, flag: String::new(), read_only: false, given };
+        let place = place(&address, environment);
+        let backend = address.backend.name;
+        let endpoint = Endpoint { name, backend, flag: String::new(), read_only: false, place, given };
         Ok(Choice { endpoint, address, options: Vec::new(), password: None, by_default: false })
     }
 
@@ -88,8 +89,9 @@ impl Choice {
             return Err(named(Failure::usage(format!("{backend} takes no password"))));
         }
         let given = Secret::new(name.clone());
-        let endpoint =
-            Endpoint { name: name.clone(), backend, flag: String::new(), read_only: *read_only, given };
+        let place = place(&address, environment);
+        let (name, flag) = (name.clone(), String::new());
+        let endpoint = Endpoint { name, backend, flag, read_only: *read_only, place, given };
         let (options, password) = (options.clone(), password.clone());
         Ok(Choice { endpoint, address, options, password, by_default: false })
     }
@@ -117,6 +119,17 @@ impl Choice {
             true => Ok(Arc::new(ReadOnly { broker, profile: endpoint.name.clone() })),
             false => Ok(broker),
         }
+    }
+}
+
+/// Where it is: the file of `local:`, else the URL without its user.
+fn place(address: &Address, environment: &Environment) -> String {
+    let Location { scheme, rest } = &address.location;
+    let place = rest.strip_prefix("//").unwrap_or(rest);
+    match (&**scheme, place, &environment.data_dir) {
+        ("local", "", Some(data)) => data.join("local.db").to_string_lossy().into_owned(),
+        ("local", path, _) => path.to_owned(),
+        (_, place, _) => place.rsplit_once('@').map_or(place, |(_, host)| host).to_owned(),
     }
 }
 
@@ -183,5 +196,22 @@ mod tests {
         let (_home, environment) =
             home("[profiles.a]\nurl = 'local:'\npassword_command = 'touch /dev/null'\n");
         assert_eq!(name(Some("a"), &environment), Err("profile 'a': local takes no password".into()));
+    }
+
+    #[test]
+    fn one_broker_by_two_names_is_the_same() {
+        let (home, mut environment) = home(TWO);
+        environment.data_dir = Some(home.path().to_owned());
+        let endpoint =
+            |given: &str| Choice::of(given, &environment).map(|choice| choice.endpoint).expect("good");
+        let data = home.path().display();
+        std::fs::write(home.path().join("local.db"), "").expect("written");
+        assert!(endpoint("local:").is_same(&endpoint(&format!("local:{data}/local.db"))));
+        assert!(endpoint("local:").is_same(&endpoint(&format!("local:{data}/./local.db"))));
+        assert!(
+            endpoint("a").is_same(&endpoint("local:/a")),
+            "a profile and its URL, before there is a file"
+        );
+        assert!(!endpoint("a").is_same(&endpoint("b")));
     }
 }

@@ -56,8 +56,19 @@ pub struct Endpoint {
     pub flag: String,
     /// Writing is refused.
     pub read_only: bool,
+    /// Where it is, whatever it is called here: a file, or the URL without its user.
+    pub place: String,
     /// As it was chosen, for the `EVCAT_BROKER` of a child process; a URL may have a password in it.
     pub given: Secret,
+}
+
+impl Endpoint {
+    /// Whether both are one broker, as far as their URLs and the file system say.
+    pub fn is_same(&self, other: &Endpoint) -> bool {
+        let file = |place: &str| std::fs::canonicalize(place).ok();
+        let same_file = || file(&self.place).is_some_and(|path| Some(path) == file(&other.place));
+        self.backend == other.backend && (self.place == other.place || same_file())
+    }
 }
 
 impl Setup {

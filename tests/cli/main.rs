@@ -10,4 +10,5 @@ mod publish;
 mod publish_wrong;
 mod replay;
 mod rig;
+mod subscribe_wrong;
 mod tail;

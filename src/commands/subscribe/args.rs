@@ -314,13 +314,6 @@ impl SubscribeArgs {
                 timeout: handler_timeout.filter(|timeout| !timeout.is_zero()),
             }
         } else if copies {
-            if to_broker.is_none() && into.as_ref().is_some_and(|into| topics.contains(into)) {
-                let into = into.unwrap_or_default();
-                return Err(Failure::usage(format!(
-                    "--into {into}: a copy into the same topic would never end"
-                ))
-                .hint("name another topic, or another broker with --to-broker"));
-            }
             if to_broker.is_some() && into.is_none() && group.is_none() {
                 return Err(Failure::usage(
                     "--to-broker: a queue has no topic whose name the copy could take",

@@ -29,9 +29,10 @@ pub async fn run(args: SubscribeArgs, session: &Session) -> anyhow::Result<Outco
     let Resolved { plan, handling, judge } = args.resolve(session)?;
     let (source, dead_letters) = match &plan.group {
         Some(group) => {
-            let topics = names::resolve(session, &plan.topics).await?;
-            let dead_letters = group::prepare(session, &plan, &topics.names(), group).await?;
-            (Source::Group { topics: topics.names(), group: group.clone() }, dead_letters)
+            let topics = names::resolve(session, &plan.topics).await?.names();
+            refuse_loops(session, &plan, &handling, &topics)?;
+            let dead_letters = group::prepare(session, &plan, &topics, group).await?;
+            (Source::Group { topics, group: group.clone() }, dead_letters)
         }
         None => {
             let queue: Name = plan.topics[0].as_str().into();
@@ -156,6 +157,35 @@ fn outcome(
         .hint("126 and 127 mean that a command could not be run; any other code is about the event")
         .into()),
         Ended::Failed(error) => Err(error),
+    }
+}
+
+/// Refuses to write into what is read: a copy or a dead letter would be delivered, and copied or buried again, without end.
+fn refuse_loops(session: &Session, plan: &Plan, handling: &Handling, topics: &[Name]) -> anyhow::Result<()> {
+    if let Some(dlq) = plan.dlq.as_ref().filter(|dlq| topics.contains(dlq)) {
+        return Err(Failure::usage(format!(
+            "--dlq {dlq}: a dead letter in a topic that is read would never end"
+        ))
+        .hint("name another topic, or leave --dlq out: TOPIC.GROUP.dlq")
+        .into());
+    }
+    let Handling::Copy { into, to_broker } = handling else { return Ok(()) };
+    let same = match to_broker {
+        Some(given) => session.second(given)?.0.is_same(&session.endpoint),
+        None => true,
+    };
+    let into = match into {
+        Some(into) => topics.contains(into).then_some(into),
+        None => topics.first(),
+    };
+    match into.filter(|_| same) {
+        None => Ok(()),
+        Some(into) => Err(Failure::usage(format!(
+            "--into {into} on {}: a copy into a topic that is read would never end",
+            session.endpoint.name
+        ))
+        .hint("name another topic, or another broker with --to-broker")
+        .into()),
     }
 }
 
