@@ -22,6 +22,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Runs `evcat` with these arguments, the first of which is its own name.
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
+    keep_memory();
     if let Some(shell) = &environment().complete {
         commands::completions::live::answer(shell, &arguments, environment());
         return ExitCode::SUCCESS;
@@ -54,6 +55,20 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Err(error) => {
             ui.error(&error);
             code(outcome::exit_of(&error))
+        }
+    }
+}
+
+/// Batches are buffers of a megabyte, made by one thread and dropped by another. As glibc comes, each goes back to the
+/// kernel, and the next one pays for all its pages again: a fifth of the time of a bulk publish.
+fn keep_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        use nix::libc::{M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, mallopt};
+        // SAFETY: it sets numbers of the allocator, and no other thread runs yet.
+        unsafe {
+            mallopt(M_MMAP_THRESHOLD, 8 << 20);
+            mallopt(M_TRIM_THRESHOLD, 64 << 20);
         }
     }
 }

@@ -4,17 +4,18 @@ use std::ops::{ControlFlow, Range};
 
 use rusqlite::Connection;
 
+use super::super::block::{Damage, Entries, FULL};
 use super::super::fault::Result;
 use super::super::file::Store;
-use super::super::log::{self, Topic};
+use super::super::log::{self, Stored, Topic};
 use super::super::settled;
 use crate::broker::{Error, Kind};
-use crate::event::{Batch, Event, Name};
+use crate::event::{Batch, Event, Millis, Name};
 
-/// A batch ends at this many bytes,
+/// A batch ends at this many bytes: few enough switches between threads, and small enough for a processor's cache,
 const BYTES: usize = 256 << 10;
-/// or at this many events,
-const EVENTS: usize = 1024;
+/// or at this many events: a handle is larger than a small event,
+const EVENTS: i64 = 4096;
 /// or after this many blocks, when nearly all of them are settled: a read that lasts keeps the log from being cut.
 const BLOCKS: usize = 256;
 
@@ -34,10 +35,78 @@ pub struct Lane {
 
 /// What came of one step.
 pub struct Step {
-    /// In order; none where there is nothing new, or all of it is settled.
-    pub events: Vec<Event>,
+    /// `None` where there is nothing new, or all of it is settled.
+    pub rows: Option<Rows>,
     /// Whether it got on.
     pub moved: bool,
+}
+
+/// Rows as they are stored. Who waits for the events checks them and takes them apart, while the thread reads on: half
+/// of the work each.
+pub struct Rows {
+    topic: Topic,
+    bytes: Vec<u8>,
+    rows: Vec<Kept>,
+}
+
+/// One row, and which of its events are wanted.
+struct Kept {
+    first: i64,
+    n: i64,
+    stored: Millis,
+    /// In the bytes of all.
+    place: Range<usize>,
+    wanted: Range<i64>,
+}
+
+impl Rows {
+    /// Of this topic.
+    pub fn topic(&self) -> &Name {
+        &self.topic.name
+    }
+
+    fn add(&mut self, data: &[u8]) -> Range<usize> {
+        // A full row is followed by many.
+        if self.bytes.is_empty() && data.len() > FULL / 2 {
+            self.bytes.reserve(BYTES + data.len());
+        }
+        let from = self.bytes.len();
+        self.bytes.extend_from_slice(data);
+        from..self.bytes.len()
+    }
+
+    /// The events, in order: those of the rows before one that is damaged, and what to say of it.
+    pub fn events(self) -> (Vec<Event>, Option<Error>) {
+        let Rows { topic, bytes, rows } = self;
+        let mut batch = Batch::default();
+        batch.reserve(rows.iter().map(|row| (row.wanted.end - row.wanted.start) as usize).sum());
+        let (mut sound, mut error) = (0, None);
+        for row in &rows {
+            if let Err(damage) = row.events(&topic, &bytes, &mut batch) {
+                let Kept { first, n, stored, .. } = *row;
+                error = Some(log::damaged(&topic, &Stored { first, n, stored, data: &[] }, damage));
+                break;
+            }
+            sound = batch.len();
+        }
+        let mut events = batch.finish_in(bytes);
+        events.truncate(sound);
+        (events, error)
+    }
+}
+
+impl Kept {
+    fn events(&self, topic: &Topic, bytes: &[u8], batch: &mut Batch) -> std::result::Result<(), Damage> {
+        let Kept { first, place, wanted, .. } = self;
+        let data = &bytes[place.clone()];
+        for (offset, entry) in (*first..wanted.end).zip(Entries::open(data)?) {
+            let entry = entry?;
+            if offset >= wanted.start {
+                log::push(batch, topic, data, Some(place.start), entry, offset);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Lane {
@@ -49,14 +118,12 @@ impl Lane {
     /// Reads one batch.
     pub fn step(&mut self, store: &Store) -> Result<Step> {
         store.read(|sql| {
-            let Some(topic) = self.look(sql)? else { return Ok(Step { events: vec![], moved: false }) };
-            let mut batch = Batch::default();
-            let (until, sound) = self.read(sql, &topic, &mut batch)?;
+            let Some(topic) = self.look(sql)? else { return Ok(Step { rows: None, moved: false }) };
+            let mut rows = Rows { topic: topic.clone(), bytes: Vec::new(), rows: Vec::new() };
+            let until = self.read(sql, &topic, &mut rows)?;
             let moved = until > self.next;
             self.next = until;
-            let mut events = batch.finish();
-            events.truncate(sound);
-            Ok(Step { events, moved })
+            Ok(Step { rows: Some(rows).filter(|rows| !rows.rows.is_empty()), moved })
         })
     }
 
@@ -84,28 +151,32 @@ impl Lane {
         Ok(Some(topic))
     }
 
-    /// Up to which offset it has come, and how many events of the batch that is. Whole blocks that were read before one
-    /// that cannot be are given out first; it is met again, and told of, by the step after.
-    fn read(&self, sql: &Connection, topic: &Topic, batch: &mut Batch) -> Result<(i64, usize)> {
+    /// Up to which offset it has come. What was read before something that cannot be is given out first; it is met
+    /// again, and told of, by the step after.
+    fn read(&self, sql: &Connection, topic: &Topic, rows: &mut Rows) -> Result<i64> {
         let stop = self.stop.unwrap_or(log::MAX_OFFSET);
-        let (mut at, mut sound, mut blocks, mut full) = (self.next, 0, 0, false);
+        let (mut at, mut blocks, mut full) = (self.next, 0, false);
         let scanned = log::scan(sql, topic.id, at, |row| {
             if row.first > at {
                 return Err(log::missing(topic, at, row.first).into());
             }
             let until = stop.min(row.first + row.n);
-            for range in self.wanted(sql, topic.id, at..until)? {
-                log::take(batch, topic, &row, range)?;
+            let wanted = self.wanted(sql, topic.id, at..until)?;
+            if !wanted.is_empty() {
+                let place = rows.add(row.data);
+                let Stored { first, n, stored, data: _ } = row;
+                let kept = |wanted| Kept { first, n, stored, place: place.clone(), wanted };
+                rows.rows.extend(wanted.into_iter().map(kept));
             }
-            (at, sound, blocks) = (until, batch.len(), blocks + 1);
-            full = batch.bytes() >= BYTES || batch.len() >= EVENTS || blocks == BLOCKS || at == stop;
+            (at, blocks) = (until, blocks + 1);
+            full = rows.bytes.len() >= BYTES || at - self.next >= EVENTS || blocks == BLOCKS || at == stop;
             Ok(if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         });
         // Everything before the stop was there when the stop was set.
         let missed = self.stop.filter(|stop| scanned.is_ok() && !full && at < *stop);
         match missed.map_or(scanned, |stop| Err(log::missing(topic, at, stop).into())) {
             Err(fault) if at == self.next => Err(fault),
-            _ => Ok((at, sound)),
+            _ => Ok(at),
         }
     }
 

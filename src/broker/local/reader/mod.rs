@@ -16,8 +16,8 @@ use super::file::{Place, Store};
 use super::watch::{Knocker, Watch};
 use super::{topics, worker};
 use crate::broker::{Error, Kind, Read, ReadOptions, Reader, Result, Stop};
-use crate::event::{Event, Name, Position};
-use lane::{Lane, Step};
+use crate::event::{Name, Position};
+use lane::{Lane, Rows, Step};
 pub use newest::newest;
 
 /// Batches read ahead.
@@ -58,6 +58,8 @@ fn begin(place: &Arc<Place>, options: &ReadOptions) -> Result<(Work, LocalReader
         return Err(topics::not_found("reader", topic, &[]));
     };
     let told = |fault| store.explain(fault, "reader");
+    // Each page is read once, so few are kept: they stay in the processor's cache, a tenth faster than 8 MiB of them.
+    store.sql().execute_batch("PRAGMA cache_size=-256").map_err(|error| told(error.into()))?;
     // Before anything is read, so that nothing that is stored after it is missed.
     let watch = match options.stop {
         Stop::Never => Watch::new(store.side().bell_path()),
@@ -99,8 +101,8 @@ impl Shared {
 
 /// From the thread to the handle.
 enum Said {
-    /// Of one topic.
-    Events(Name, Vec<Event>),
+    /// Of one topic, at least one event.
+    Rows(Rows),
     /// With the number of holds it was true for.
     CaughtUp(u64),
     End,
@@ -136,12 +138,11 @@ impl Work {
                 if lane.is_done() || self.shared.is_held(&lane.name) {
                     continue;
                 }
-                let Step { events, moved: on } = lane.step(&self.store)?;
+                let Step { rows, moved: on } = lane.step(&self.store)?;
                 moved |= on;
-                if !events.is_empty() {
+                if let Some(rows) = rows {
                     caught_up = None;
-                    let said = Said::Events(lane.name.clone(), events);
-                    if self.batches.blocking_send(Ok(said)).is_err() {
+                    if self.batches.blocking_send(Ok(Said::Rows(rows))).is_err() {
                         return Ok(None);
                     }
                 }
@@ -172,7 +173,7 @@ struct LocalReader {
     left: Option<u64>,
     batches: mpsc::Receiver<Result<Said>>,
     /// Of topics that are held: no more than was read ahead.
-    parked: VecDeque<(Name, Vec<Event>)>,
+    parked: VecDeque<Rows>,
     shared: Arc<Shared>,
     knocker: Knocker,
     /// How it ended: `None` is the stop.
@@ -180,9 +181,16 @@ struct LocalReader {
 }
 
 impl LocalReader {
-    fn events(&mut self, events: Vec<Event>) -> Read {
+    fn events(&mut self, rows: Rows) -> Result<Read> {
+        let (events, error) = rows.events();
+        if let Some(error) = error {
+            self.over = Some(Some(error.clone()));
+            if events.is_empty() {
+                return Err(error);
+            }
+        }
         self.left = self.left.map(|left| left.saturating_sub(events.len() as u64));
-        Read::Events(events)
+        Ok(Read::Events(events))
     }
 }
 
@@ -190,10 +198,10 @@ impl LocalReader {
 impl Reader for LocalReader {
     async fn next(&mut self) -> Result<Read> {
         loop {
-            if let Some(at) = self.parked.iter().position(|(topic, _)| !self.shared.is_held(topic))
-                && let Some((_, events)) = self.parked.remove(at)
+            if let Some(at) = self.parked.iter().position(|rows| !self.shared.is_held(rows.topic()))
+                && let Some(rows) = self.parked.remove(at)
             {
-                return Ok(self.events(events));
+                return self.events(rows);
             }
             match &self.over {
                 Some(Some(error)) => return Err(error.clone()),
@@ -203,10 +211,10 @@ impl Reader for LocalReader {
                 None => {}
             }
             match self.batches.recv().await {
-                Some(Ok(Said::Events(topic, events))) if self.shared.is_held(&topic) => {
-                    self.parked.push_back((topic, events));
+                Some(Ok(Said::Rows(rows))) if self.shared.is_held(rows.topic()) => {
+                    self.parked.push_back(rows)
                 }
-                Some(Ok(Said::Events(_, events))) => return Ok(self.events(events)),
+                Some(Ok(Said::Rows(rows))) => return self.events(rows),
                 Some(Ok(Said::CaughtUp(holds))) if holds == self.shared.holds.load(Ordering::Acquire) => {
                     return Ok(Read::CaughtUp);
                 }
