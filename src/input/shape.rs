@@ -115,6 +115,8 @@ impl Shaper {
         let used = pieces.last().map_or(0, |piece| piece.range.end);
         // Canonical lines are taken apart; anything else lies in the batch as it was read.
         let base = if self.shape.canonical { 0 } else { batch.copy(&input[..used]) };
+        batch.reserve(pieces.len());
+        chunk.places.numbers.reserve(pieces.len());
         let same = self.same(&mut batch, base);
         let mut raw = Vec::new();
         for Piece { range, number, what } in pieces {

@@ -19,7 +19,7 @@ use crate::broker::{Error, Kind, PublishOptions, Publisher, Receipt, Receipts, R
 use crate::event::{Event, Millis, Name, Position};
 
 /// A transaction ends at this many bytes, although more is queued: receipts come in time, and the lock is let go.
-const TRANSACTION: usize = 1 << 20;
+const TRANSACTION: usize = 2 << 20;
 /// The log of a bulk publisher.
 const LOG: u64 = 64 << 20;
 /// Who publishes so many transactions is no one-shot.
@@ -47,12 +47,13 @@ pub async fn open(place: &Arc<Place>, options: PublishOptions) -> Result<Box<dyn
         match Store::open_existing(&place, "publisher") {
             Ok(store) => {
                 let _ = opened.send(Ok(()));
-                run(&place, store, queue);
+                let store = run(&place, store, queue);
+                // Nobody may wait any more, and not for the closing either: it changes nothing that lasts.
+                let _ = ended.send(());
+                drop(store);
             }
             Err(error) => drop(opened.send(Err(error))),
         }
-        // Nobody may wait any more.
-        let _ = ended.send(());
     })?;
     patience.answer("publisher", is_open).await??;
     Ok(Box::new(LocalPublisher { jobs: Some(jobs), end: Mutex::new(end), patience }))
@@ -96,7 +97,8 @@ impl Drop for LocalPublisher {
     }
 }
 
-fn run(place: &Arc<Place>, mut store: Option<Store>, queue: Receiver<Job>) {
+/// Until nobody can send any more; gives the store back, its log short.
+fn run(place: &Arc<Place>, mut store: Option<Store>, queue: Receiver<Job>) -> Option<Store> {
     let mut keeper = Keeper::new(LOG);
     let mut transactions = 0;
     while let Ok(job) = queue.recv() {
@@ -124,6 +126,7 @@ fn run(place: &Arc<Place>, mut store: Option<Store>, queue: Receiver<Job>) {
     if let Some(store) = &store {
         keeper.end(store);
     }
+    store
 }
 
 fn bytes(job: &Job) -> usize {
