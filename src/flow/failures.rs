@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::broker;
 use crate::event::{Event, line};
 use crate::outcome::{Exit, Failure, exit_of_kind};
-use crate::output::{sanitize, words};
+use crate::output::{Ui, sanitize, words};
 
 /// So many are told with their reasons; the others are counted.
 const TOLD: usize = 10;
@@ -33,6 +33,8 @@ pub struct Failures {
     told: Vec<(String, String)>,
     exit: Option<Exit>,
     kept: Option<Kept>,
+    /// Not all of them could be kept.
+    lost: bool,
 }
 
 struct Kept {
@@ -50,12 +52,12 @@ impl Failures {
     /// Errors: one of the `inputs` is the same file, which would then never end.
     pub fn open(path: Option<&Path>, inputs: &[&File]) -> anyhow::Result<Failures> {
         let kept = path.map(|path| Kept::open(path, inputs)).transpose()?;
-        Ok(Failures { count: 0, told: Vec::new(), exit: None, kept })
+        Ok(Failures { count: 0, told: Vec::new(), exit: None, kept, lost: false })
     }
 
     /// None kept, only counted and told.
     pub fn counted() -> Failures {
-        Failures { count: 0, told: Vec::new(), exit: None, kept: None }
+        Failures { count: 0, told: Vec::new(), exit: None, kept: None, lost: false }
     }
 
     /// An event that the broker did not take. `place` is where it came from: `line 17`, `orders 3:881`; empty for the
@@ -126,7 +128,16 @@ impl Failures {
     }
 
     /// Writes what is left and waits until it is on disk. A file that was made for nothing is removed again.
-    pub fn close(&mut self) -> anyhow::Result<()> {
+    ///
+    /// A file that cannot be written is warned of and does not hide what it should have kept, see [`report`](Self::report).
+    pub fn close(&mut self, ui: &Ui) {
+        if let Err(error) = self.try_close() {
+            self.lost = true;
+            ui.warn(format_args!("{error}; not all that failed is kept"));
+        }
+    }
+
+    fn try_close(&mut self) -> anyhow::Result<()> {
         let Some(kept) = &mut self.kept else { return Ok(()) };
         kept.flush()?;
         if self.count == 0 && kept.new {
@@ -172,6 +183,7 @@ impl Failures {
         let failure = Failure::failed(message).exit(if self.count < total { Exit::Partial } else { first });
         Some(match &self.kept {
             None => failure,
+            Some(_) if self.lost => failure,
             Some(kept) => {
                 let (path, them) =
                     (kept.path.display().to_string(), if self.count == 1 { "it is" } else { "they are" });
@@ -260,7 +272,7 @@ mod tests {
         let hint = failure.hint.unwrap();
         assert!(hint.contains("evcat publish -b prod --input events < "), "{hint}");
 
-        failures.close().unwrap();
+        failures.try_close().unwrap();
         let kept = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<_> = kept.lines().collect();
         assert_eq!(line::parse(lines[0].as_bytes()).unwrap().payload.as_deref(), Some(&b"{\"a\":1}"[..]));
@@ -291,7 +303,7 @@ mod tests {
         assert_eq!(failure.message.lines().count(), 1 + TOLD + 1);
         assert!(failure.message.ends_with("and 15 more"));
         assert_eq!(failure.exit, Exit::Failed, "nothing was delivered");
-        failures.close().unwrap();
+        failures.try_close().unwrap();
         let kept = std::fs::read_to_string(&path).unwrap();
         assert!(kept.lines().all(|line| is_unreadable(line.as_bytes())));
     }
@@ -300,7 +312,7 @@ mod tests {
     fn the_file_being_read_is_refused_and_an_empty_one_goes_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("failed.jsonl");
-        Failures::open(Some(&path), &[]).unwrap().close().unwrap();
+        Failures::open(Some(&path), &[]).unwrap().try_close().unwrap();
         assert!(!path.exists(), "nothing failed, nothing is left behind");
 
         std::fs::write(&path, "old\n").unwrap();
@@ -308,7 +320,7 @@ mod tests {
         assert!(Failures::open(Some(&path), &[&input]).is_err());
         let mut failures = Failures::open(Some(&path), &[]).unwrap();
         failures.refused("line 1", "why", &event(b"new")).unwrap();
-        failures.close().unwrap();
+        failures.try_close().unwrap();
         assert!(std::fs::read_to_string(&path).unwrap().starts_with("old\n{"), "what it held stays");
         assert!(Failures::open(Some(&dir.path().join("no/such")), &[]).is_err());
     }

@@ -56,3 +56,69 @@ fn what_a_replay_keeps_goes_again_where_its_copy_was_meant_to_go() {
         home.run(&["replay", "n", "--", "sh", "-c", "[ $EVCAT_POSITION = 2 ] && exit 127; true"]).exit(1);
     ran.said("error: stopped at n 2, which was not handled: exit 127");
 }
+
+/// What is typed, the exit code, and the words that must be said.
+type Wrong = (&'static [&'static str], i32, &'static str);
+
+#[test]
+fn a_mistake_is_answered_with_something_right() {
+    let wrong: &[Wrong] = &[
+        (&["tail", "n", "-c", "0"], 2, "'--count <N>': write a whole number from 1 on, such as 10"),
+        (&["tail", "n", "-n", "many"], 2, "'--last <N>': write a whole number, such as 10"),
+        (&["publish", "n", "x", "--partition", "x"], 2, "'--partition <N>': write a whole number"),
+        (&["publish", "n", "x", "--timestamp", "1500"], 2, "write 2026-01-31T14:05:00Z, 2026-01-31, 14:05"),
+        (&["tail", "n["], 2, "error: TOPIC 'n[': unclosed character class"),
+        (&["tail", "n", "--no-follow", "--from", "4", "--to", "2"], 2, "--from 4 lies behind --to 2"),
+        (&["tail", "n", "-F", "%H{}\n"], 2, "%H{tenant}"),
+        (&["tail", "n", "-F", "%s", "--pretty"], 2, "--pretty: -F has nothing to indent"),
+        (&["tail", "n", "-o", "frames", "--pretty"], 2, "--pretty: -o frames has nothing to indent"),
+        (&["replay", "n", "--into", "m", "--pretty"], 2, "--pretty is about printing"),
+        (&["tail", "n", "-b", "./my.db"], 2, "hint: a file: -b local:./my.db"),
+        (&["tail", "n", "-b", ""], 2, "error: -b: is empty"),
+        (&["tail", "n", "--no-follow", "-c", "7"], 3, "warning: it ended after 5 of the 7 events of -c"),
+    ];
+    let home = numbers();
+    for (args, exit, words) in wrong {
+        let ran = home.run(args);
+        assert_eq!(ran.code, *exit, "{args:?}");
+        ran.said(words);
+    }
+    home.bash("evcat publish n x -k $'\\xff'")
+        .exit(2)
+        .said("error: an argument is not valid UTF-8\nhint: bytes go in by stdin");
+    home.bash("mkdir -p .config/evcat; printf '\\xff' > .config/evcat/config.toml");
+    home.run(&["profiles", "list"]).exit(2).said("config.toml: is not text (UTF-8)");
+}
+
+#[test]
+fn a_delimiter_may_begin_with_a_dash() {
+    let home = Home::new();
+    home.feed(&["publish", "t", "-d", "--"], "a--b--c").ok();
+    home.feed(&["publish", "t", "-K", "-"], "k-d\n").ok();
+    assert_eq!(home.payloads("t"), ["a", "b", "c", "d"]);
+    assert_eq!(home.column("t", "key")[3], "k");
+}
+
+#[test]
+fn what_is_quoted_in_an_error_does_nothing_to_a_terminal() {
+    let home = Home::new();
+    for line in [
+        "evcat publish $'a\\e[31mb\\e]0;x\\a' x",
+        "evcat publish t -f $'no\\e[2J'",
+        "evcat tail t -b $'x\\e[2J'",
+    ] {
+        let seen = home.terminal(&format!("{line}; true"));
+        assert!(
+            seen.contains("\\x1b[") && !seen.contains("\x1b[31mb") && !seen.contains("\x1b[2J"),
+            "{seen:?}"
+        );
+    }
+}
+
+#[test]
+fn a_full_disk_under_failed_to_hides_nothing() {
+    let home = Home::new();
+    let ran = home.feed(&["publish", "t", "--input", "json", "--failed-to", "/dev/full"], "{\n").exit(1);
+    ran.said("error: --failed-to /dev/full: No space left")
+        .said("\nnot delivered to t on local: line 1: not JSON");
+}

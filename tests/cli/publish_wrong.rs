@@ -126,7 +126,7 @@ fn what_was_typed_wrong_names_the_flag_and_publishes_nothing() {
         (&["t", "x", "--delay", "1s"], 2, "--delay: local cannot"),
         (&["t", "x", "--delay", "5"], 2, "'--delay <DUR>'"),
         (&["t", "x", "--timestamp", "nope"], 2, "'--timestamp <TIME>'"),
-        (&["t", "x", "--timestamp", "123"], 2, "--timestamp: is not a time"),
+        (&["t", "x", "--timestamp", "123"], 2, "'123' for '--timestamp <TIME>': write 2026-"),
         (&["t", "x", "--rate", "5"], 2, "'--rate <N/s>'"),
         (&["t", "x", "--repeat", "0"], 2, "'--repeat <N>'"),
         (&["t", "x", "-c", "0"], 2, "'--count <N>'"),

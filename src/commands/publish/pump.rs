@@ -98,7 +98,9 @@ pub(super) async fn run(plan: Plan, session: &Session) -> anyhow::Result<Outcome
             tokio::select! {
                 biased;
                 () = session.stop.requested(), if !run.stopping => run.stopping = true,
-                Some(confirmed) = outbox.next() => run.confirm(confirmed).await?,
+                Some(confirmed) = outbox.next() => if let Err(error) = run.confirm(confirmed).await {
+                    (unreadable, run.ended, pending) = (Some(error), true, Pending::default());
+                },
                 count = pacer.permit(&pending.events), if room => pending.send(outbox, count),
                 chunk = input.next(), if reading => match chunk {
                     Some(Ok(chunk)) => match run.take(chunk, &mut prepare).await {
@@ -223,7 +225,7 @@ impl Run<'_> {
             bar.finish_and_clear();
         }
         let lost_receipts = self.receipts.finish(&self.session.stop).await;
-        self.failures.close()?;
+        self.failures.close(&self.session.ui);
         let ui = &self.session.ui;
         let Counts { read, published, .. } = self.counts;
         let signal = self.session.stop.signal();
@@ -232,8 +234,18 @@ impl Run<'_> {
         if ui.err.terminal || odd || signal.is_some() || dry_run {
             ui.status(self.closing(dry_run, signal.is_some()));
         }
+        let total = published + self.failures.count();
+        let delivered = format!("delivered to {}", self.target);
+        let again = format!("evcat publish{}", self.session.endpoint.flag);
+        let report = self.failures.report(total, &delivered, Some(&again));
+        // Two things that went wrong are both said.
+        let and = report.as_ref().map(|report| format!("\n{}", report.message)).unwrap_or_default();
         if let Some(why) = lost_receipts {
-            let failure = Failure::failed(format!("{why}; the events were published, receipts are missing"));
+            let what = match published {
+                0 => "receipts are missing",
+                _ => "the events were published, receipts are missing",
+            };
+            let failure = Failure::failed(format!("{why}; {what}{and}"));
             return Err(failure.exit(if published > 0 { Exit::Partial } else { Exit::Failed }).into());
         }
         if let Some(error) = unreadable {
@@ -242,14 +254,11 @@ impl Run<'_> {
                 0 => String::new(),
                 n => format!("; {} had been published", events(n)),
             };
-            let mut failure = Failure::failed(format!("{error}{before}"));
+            let mut failure = Failure::failed(format!("{error}{before}{and}"));
             failure.hint = crate::outcome::hint_of(&error).map(str::to_owned);
             return Err(failure.exit(partial.unwrap_or_else(|| crate::outcome::exit_of(&error))).into());
         }
-        let total = published + self.failures.count();
-        let delivered = format!("delivered to {}", self.target);
-        let again = format!("evcat publish{}", self.session.endpoint.flag);
-        if let Some(mut failure) = self.failures.report(total, &delivered, Some(&again)) {
+        if let Some(mut failure) = report {
             if matches!(self.fatal, Some(Kind::Unreachable)) {
                 failure = failure.exit(Exit::Unreachable);
             }

@@ -104,7 +104,7 @@ impl Replay<'_> {
         let asked = matches!(pumped, Ok(true));
         let finished = sink.finish(&mut self.account, asked).await;
         bar.finish_and_clear();
-        self.account.failures.close()?;
+        self.account.failures.close(&session.ui);
         let closed = self.merge.close().await;
         if let Some(words) = self.sieve.tally().words() {
             session.ui.warn(words);
