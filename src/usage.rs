@@ -32,6 +32,15 @@ pub fn answer(error: &clap::Error, ui: &Ui) -> ExitCode {
     }
 }
 
+/// What clap says of numbers, and what a person needs to hear: a value that is right.
+const PLAINER: [(&str, &str); 5] = [
+    ("0 is not in 1..18446744073709551615", "write a whole number from 1 on, such as 10"),
+    ("0 is not in 1..=65535", "write a whole number from 1 on, such as 4"),
+    ("invalid digit found in string", "write a whole number, such as 10"),
+    ("cannot parse integer from empty string", "write a whole number, such as 10"),
+    ("number too large to fit in target type", "that is more than can be counted; write a number such as 10"),
+];
+
 /// clap's text, taken apart: its tips and the usage are our hint.
 fn failure(text: &str) -> Failure {
     let (mut message, mut hint) = (Vec::new(), Vec::new());
@@ -46,6 +55,12 @@ fn failure(text: &str) -> Failure {
     }
     let message = message.join("\n");
     let message = message.strip_prefix("error: ").unwrap_or(&message);
+    if message.starts_with("invalid UTF-8") {
+        return Failure::usage("an argument is not valid UTF-8")
+            .hint("bytes go in by stdin: printf 'a\\xff' | evcat publish orders --input whole");
+    }
+    let plainer = PLAINER.iter().find(|(theirs, _)| message.ends_with(theirs));
+    let message = &plainer.map_or(message.to_owned(), |(theirs, ours)| message.replace(theirs, ours));
     match hint.is_empty() {
         true => Failure::usage(message),
         false => Failure::usage(message).hint(hint.join("\n")),
@@ -78,6 +93,14 @@ mod tests {
         assert_eq!(failure.message, "unexpected argument '--form' found");
         let hint = "a similar argument exists: '--from'\nusage: evcat tail --from <POINT>";
         assert_eq!(failure.hint.as_deref(), Some(hint));
+    }
+
+    #[test]
+    fn a_wrong_number_is_told_with_a_right_one() {
+        let failure =
+            failure("error: invalid value '0' for '--count <N>': 0 is not in 1..18446744073709551615\n");
+        let message = "invalid value '0' for '--count <N>': write a whole number from 1 on, such as 10";
+        assert_eq!(failure.message, message);
     }
 
     #[test]

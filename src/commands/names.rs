@@ -21,6 +21,12 @@ pub async fn resolve(session: &Session, typed: &[String]) -> anyhow::Result<Topi
     let mut topics: Vec<(Name, Option<TopicInfo>)> = Vec::new();
     for name in typed {
         let glob = if is_glob(name) { name.clone() } else { literal(name) };
+        if let Err(error) = globset::Glob::new(&glob) {
+            let shown = crate::output::sanitize::text(name);
+            return Err(Failure::usage(format!("TOPIC '{shown}': {}", error.kind()))
+                .hint("a glob is such as 'orders.*'; what is special in a name: 'a[[]b'")
+                .into());
+        }
         let found = session.broker.topics(&glob).await?;
         if !is_glob(name) {
             topics.push((Name::from(name.as_str()), found.into_iter().find(|info| info.name == *name)));

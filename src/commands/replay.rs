@@ -151,6 +151,7 @@ pub async fn run(args: ReplayArgs, session: &Session) -> anyhow::Result<Outcome>
         ("--failed-to is about copies and commands", failed_to.is_some() && !copies && !handles),
         ("--select is about printing", filter.select.is_some() && (copies || handles)),
         ("-o is about printing", output.output.is_some() && (copies || handles)),
+        ("--pretty is about printing", output.pretty && (copies || handles)),
         ("-F is about printing", output.format.is_some() && (copies || handles)),
         ("-F cannot print what --select makes", output.format.is_some() && filter.select.is_some()),
     ])?;

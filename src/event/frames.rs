@@ -42,7 +42,8 @@ impl std::fmt::Display for FrameError {
                  for a tombstone"
             ),
             FrameError::Truncated { frame, at, missing } => {
-                write!(f, "frame {frame} at byte {at}: the input ends {missing} bytes too early")
+                let bytes = if *missing == 1 { "byte" } else { "bytes" };
+                write!(f, "frame {frame} at byte {at}: the input ends {missing} {bytes} too early")
             }
         }
     }

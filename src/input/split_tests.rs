@@ -122,7 +122,7 @@ fn frames() {
     let all = fed(&Format::Frames, &stream, 3);
     assert_eq!(all.iter().map(|(_, text)| &text[..]).collect::<Vec<_>>(), ["abc", "(null)", ""]);
     let cut = fed(&Format::Frames, &stream[..stream.len() - 1], 3);
-    assert!(cut[2].1.contains(": at byte 11: the input ends 1 bytes too early"), "{cut:?}");
+    assert!(cut[2].1.contains(": at byte 11: the input ends 1 byte too early"), "{cut:?}");
     let foreign = fed(&Format::Frames, b"\xff\xff\xff\x00 and more", 100);
     assert_eq!(foreign.len(), 1);
 }

@@ -35,6 +35,11 @@ impl Printer {
         let OutputArgs { output, format, pretty } = args;
         let style = ui.out;
         let chosen = output.unwrap_or(if style.terminal { OutputFormat::Human } else { piped });
+        if *pretty && (format.is_some() || chosen == OutputFormat::Frames) {
+            let other = if format.is_some() { "-F" } else { "-o frames" };
+            return Err(Failure::usage(format!("--pretty: {other} has nothing to indent"))
+                .hint("it goes with -o human, json and raw"));
+        }
         let format = match (format, chosen) {
             (Some(template), _) => Format::Template(Template::parse(template, TimeZone::system())?),
             (None, OutputFormat::Human) => Format::Human(Box::new(Human::new(style, *pretty, Arc::new(now)))),

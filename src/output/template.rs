@@ -136,7 +136,9 @@ fn verb(rest: &mut std::str::Chars<'_>) -> Result<Part, String> {
     let Some(verb) = rest.next() else { return Err("the template ends with a lone '%'".into()) };
     let mut braces = |example: &str| {
         let inner = rest.as_str().strip_prefix('{').and_then(|inner| inner.split_once('}'));
-        let (inner, after) = inner.ok_or_else(|| format!("%{verb} needs braces: {example}"))?;
+        let (inner, after) = inner
+            .filter(|(inner, _)| !inner.is_empty())
+            .ok_or_else(|| format!("%{verb} needs braces and what stands in them: {example}"))?;
         *rest = after.chars();
         Ok::<_, String>(inner.to_owned())
     };
@@ -228,6 +230,7 @@ mod tests {
             ("%d", "%d needs braces"),
             ("%d{%J}", "%d{%J}"),
             ("%H{x", "%H needs braces"),
+            ("%H{}", "%H needs braces"),
         ] {
             let failure = Template::parse(template, TimeZone::UTC).err().unwrap();
             assert!(failure.message.contains(names), "{template}: {}", failure.message);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use super::Style;
+use super::{Style, sanitize};
 
 /// From now on what the program traces is said on stderr: `-v`.
 pub fn trace_to_stderr(style: Style) {
@@ -75,13 +75,19 @@ impl Ui {
 
     /// An error and what to do next; with `-v` its causes.
     pub fn error(&self, error: &anyhow::Error) {
-        self.line(format_args!("{} {error}", self.err.error("error:")));
+        // It quotes arguments and names, and nothing of ours in it is coloured.
+        let safe = |text: String| match self.err.terminal {
+            true => sanitize::block(text.as_bytes()).into_owned(),
+            false => text,
+        };
+        self.line(format_args!("{} {}", self.err.error("error:"), safe(error.to_string())));
         if self.verbose {
             for cause in error.chain().skip(1) {
-                self.line(format_args!("  because: {cause}"));
+                self.line(format_args!("  because: {}", safe(cause.to_string())));
             }
         }
         if let Some(hint) = crate::outcome::hint_of(error) {
+            let hint = safe(hint.to_owned());
             let hint = hint.replace('\n', "\n      ");
             self.line(format_args!("{} {hint}", self.err.hint("hint:")));
         }

@@ -44,6 +44,14 @@ impl Choice {
 
     /// A URL or the name of a profile. A URL needs no profiles, so they are not read.
     pub fn of(given: &str, environment: &Environment) -> Result<Choice, Failure> {
+        if given.is_empty() {
+            return Err(Failure::usage("-b: is empty").hint("is a variable of the script unset? -b local:"));
+        }
+        if given.contains('/') && !endpoint::is_url(given) {
+            let message = format!("'{given}' is neither a URL nor the name of a profile");
+            return Err(Failure::usage(message)
+                .hint(format!("a file: -b {}", words::shell_quoted(&format!("local:{given}")))));
+        }
         match endpoint::is_url(given) {
             true => Choice::url(given, environment),
             false => {

@@ -13,6 +13,9 @@ use crate::outcome::Failure;
 pub const FORMS: &str = "beginning, now, 10m (ago), 14:05 (today), 2026-01-31, 2026-01-31T14:05:00Z, @1769868300 \
                          or a position such as 123 or 3:123";
 
+/// What a time may be.
+const TIMES: &str = "2026-01-31T14:05:00Z, 2026-01-31, 14:05 (today), 10m (ago), now or @1769868300";
+
 /// One POINT, as typed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Point {
@@ -82,6 +85,14 @@ pub fn parse(text: &str) -> Result<Point, String> {
             .ok_or_else(|| format!("write {FORMS}"))?,
     };
     Ok(Point { text: text.to_owned(), place })
+}
+
+/// The same for a place that must be a time.
+pub fn parse_time(text: &str) -> Result<Point, String> {
+    match parse(text) {
+        Ok(point) if !matches!(point.place, Place::Beginning | Place::Position(_)) => Ok(point),
+        _ => Err(format!("write {TIMES}")),
+    }
 }
 
 fn time(text: &str) -> Option<Place> {
@@ -192,6 +203,13 @@ pub fn range(from: &[Point], to: &[Point], topics: &[Name], at: &Reference) -> R
     {
         let (from, to) = (shown(from, at), shown(to, at));
         return Err(Failure::usage(format!("--from ({from}) is not before --to ({to}), so no event can be")));
+    }
+    // The same position twice is an empty range, which a script may well compute; a turned one is a mistake.
+    if let (Some(Start::At(from)), Some(Stop::At(to))) = (&range.start, &range.stop)
+        && let ([(_, Position::Offset(from))], [(_, Position::Offset(to))]) = (&from[..], &to[..])
+        && from > to
+    {
+        return Err(Failure::usage(format!("--from {from} lies behind --to {to}, so no event can be")));
     }
     Ok(range)
 }

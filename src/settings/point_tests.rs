@@ -131,3 +131,20 @@ fn a_range_that_can_hold_nothing_is_refused() {
     assert!(range("beginning", "beginning").is_err());
     assert!(range("beginning", "now").is_ok());
 }
+
+#[test]
+fn a_range_that_is_turned_around_is_refused() {
+    let range = |from, to| range(&points(&[from]), &points(&[to]), &topics(), &at(false));
+    let failure = range("8", "5").unwrap_err();
+    assert_eq!(failure.message, "--from 8 lies behind --to 5, so no event can be");
+    assert!(range("5", "5").is_ok(), "an empty range is one");
+}
+
+#[test]
+fn a_time_is_no_position() {
+    assert!(parse_time("14:05").is_ok() && parse_time("10m").is_ok() && parse_time("now").is_ok());
+    for text in ["1500", "beginning", "tomorrow", "3:5"] {
+        let wrong = parse_time(text).unwrap_err();
+        assert!(wrong.starts_with("write 2026-") && !wrong.contains("position"), "{text}: {wrong}");
+    }
+}

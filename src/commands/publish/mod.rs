@@ -55,7 +55,7 @@ struct InputArgs {
     #[arg(long = "input", value_name = "FORMAT", value_enum)]
     format: Option<InputFormat>,
     /// Events end with this instead of a line break; several bytes are fine
-    #[arg(short, long, value_name = "STR", conflicts_with_all = ["format", "null"])]
+    #[arg(short, long, value_name = "STR", allow_hyphen_values = true, conflicts_with_all = ["format", "null"])]
     delimiter: Option<String>,
     /// Events end with a NUL byte, as `find -print0` writes them
     #[arg(short = '0', long = "null", conflicts_with = "format")]
@@ -86,7 +86,7 @@ struct EventArgs {
     #[arg(short, long, conflicts_with_all = ["key_delimiter", "key_from"])]
     key: Option<String>,
     /// The key stands before the first STR of each line; a line without STR is an error
-    #[arg(short = 'K', long, value_name = "STR", conflicts_with = "key_from")]
+    #[arg(short = 'K', long, value_name = "STR", allow_hyphen_values = true, conflicts_with = "key_from")]
     key_delimiter: Option<String>,
     /// The key is the result: '.payload.order'. null is an error, empty leaves the key as it is
     #[arg(long, value_name = "JQ")]
@@ -99,7 +99,7 @@ struct EventArgs {
         conflicts_with = "keep_partition")]
     partition: Option<i32>,
     /// The time of every event: RFC 3339, 14:05, 10m (ago), @1769868300; without it the broker's clock
-    #[arg(long, value_name = "TIME", value_parser = point::parse, conflicts_with = "keep_timestamp")]
+    #[arg(long, value_name = "TIME", value_parser = point::parse_time, conflicts_with = "keep_timestamp")]
     timestamp: Option<Point>,
     /// With --input events: keep the times they name
     #[arg(long)]

@@ -82,7 +82,7 @@ pub(super) fn resolve(args: PublishArgs, session: &Session) -> anyhow::Result<Pl
         false => Input::read(sources, format, shape, stop_at_error, count)?,
     };
     let target = match &topic {
-        Some(topic) => format!("{topic} on {}", session.endpoint.name),
+        Some(topic) => format!("{} on {}", crate::output::sanitize::text(topic), session.endpoint.name),
         None => session.endpoint.name.clone(),
     };
     Ok(Plan {
@@ -274,7 +274,7 @@ fn header_list(headers: &[String]) -> Result<HeadersBuf, Failure> {
 fn time(point: &Point, topic: Option<&Name>, session: &Session) -> Result<Millis, Failure> {
     let topics = [topic.cloned().unwrap_or_else(|| "".into())];
     let refuse = || {
-        Failure::usage("--timestamp: is not a time")
+        Failure::usage(format!("--timestamp {point}: is not a time"))
             .hint("such as 2026-01-31T14:05:00Z, 14:05, 10m (ago), @1769868300")
     };
     match session.start("--timestamp", std::slice::from_ref(point), &topics)? {

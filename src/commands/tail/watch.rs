@@ -93,19 +93,19 @@ impl Watch<'_> {
                     if history {
                         self.say_matched();
                     }
-                    return self.end().await;
+                    return self.end(printed).await;
                 }
                 Next::Read(Err(error)) => {
                     self.screen.flush().await?;
                     return Err(error.into());
                 }
-                Next::Over => return self.end().await,
+                Next::Over => return self.end(printed).await,
                 Next::Stopped => {
                     return Ok(session.stop.signal().map_or(Outcome::Done, Outcome::Interrupted));
                 }
             }
             if over.is_some_and(|over| over <= Instant::now()) {
-                return self.end().await;
+                return self.end(printed).await;
             }
         }
     }
@@ -184,9 +184,12 @@ impl Watch<'_> {
         ));
     }
 
-    async fn end(&mut self) -> anyhow::Result<Outcome> {
+    async fn end(&mut self, printed: u64) -> anyhow::Result<Outcome> {
         self.screen.flush().await?;
         // A count that was reached has ended it before.
-        Ok(if self.until.count.is_some() { Outcome::Short } else { Outcome::Done })
+        let Some(count) = self.until.count else { return Ok(Outcome::Done) };
+        let (printed, count) = (words::count(printed), words::count(count));
+        self.session.ui.warn(format_args!("it ended after {printed} of the {count} events of -c"));
+        Ok(Outcome::Short)
     }
 }

@@ -100,6 +100,10 @@ impl Profiles {
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                return Err(Failure::usage(format!("{}: is not text (UTF-8)", path.display()))
+                    .hint("mend it with an editor, nothing was changed"));
+            }
             Err(error) => return Err(store::failure(&path, &error)),
         };
         Profiles::parse(text, path)
