@@ -10,5 +10,7 @@ mod publish;
 mod publish_wrong;
 mod replay;
 mod rig;
+mod subscribe;
+mod subscribe_handler;
 mod subscribe_wrong;
 mod tail;

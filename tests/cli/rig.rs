@@ -2,13 +2,13 @@
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde_json::Value;
 
@@ -68,13 +68,13 @@ impl Home {
 
     /// Runs it to its end, with nothing on stdin.
     pub fn run(&self, args: &[&str]) -> Ran {
-        Ran::from(self.command(args).output().unwrap())
+        Running::new(&mut self.command(args)).end()
     }
 
     /// Runs it with this on stdin.
     pub fn feed(&self, args: &[&str], input: impl AsRef<[u8]>) -> Ran {
         let input = self.input(input.as_ref());
-        Ran::from(self.command(args).stdin(input).output().unwrap())
+        Running::new(self.command(args).stdin(input)).end()
     }
 
     fn input(&self, input: &[u8]) -> std::fs::File {
@@ -88,7 +88,7 @@ impl Home {
     pub fn bash(&self, line: &str) -> Ran {
         let mut command = Command::new("bash");
         self.settle(&mut command);
-        Ran::from(command.args(["-c", line]).output().unwrap())
+        Running::new(command.args(["-c", line])).end()
     }
 
     /// Runs a line of bash in a terminal of 80 columns; what is seen there, with what was written over.
@@ -217,7 +217,8 @@ fn gather(mut from: impl Read + Send + 'static, into: &Arc<Mutex<Vec<u8>>>) -> s
 
 impl Running {
     pub fn new(command: &mut Command) -> Running {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn().unwrap();
         let (out, err) = <(Arc<Mutex<Vec<u8>>>, Arc<Mutex<Vec<u8>>>)>::default();
         let readers =
             vec![gather(child.stdout.take().unwrap(), &out), gather(child.stderr.take().unwrap(), &err)];
@@ -262,7 +263,22 @@ impl Running {
     }
 
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+        kill(self.pid(), signal).unwrap();
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap())
+    }
+
+    /// Sends it again and again until it has ended.
+    #[track_caller]
+    pub fn insist(&mut self, signal: Signal) {
+        let begun = Instant::now();
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(begun.elapsed() < DEADLINE, "it does not end");
+            self.signal(signal);
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Closes its stdin.
@@ -289,8 +305,10 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Ok(None) = self.child.try_wait() {
+            // With what it started, where that was a pipeline.
+            let _ = killpg(self.pid(), Signal::SIGKILL);
+            let _ = self.child.wait();
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! From arguments to a handler at work, and which events it gets.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::args::{Handling, Plan};
-use crate::broker::PublishOptions;
+use crate::broker::{Broker, PublishOptions};
 use crate::commands::topics::literal;
 use crate::event::{Event, Name, cloudevents::Binding, own};
 use crate::flow::driver::Judge;
@@ -15,7 +17,7 @@ use crate::flow::lanes::{Failure, Task};
 use crate::flow::outbox::Window;
 use crate::outcome;
 use crate::output::{Printer, Stdout};
-use crate::session::{Session, guard, writable};
+use crate::session::{Endpoint, Session, guard, writable};
 
 /// The filters, and those copies that were put back for another group.
 pub struct Judging {
@@ -61,10 +63,22 @@ impl Judge for Judging {
     }
 }
 
+/// Another broker.
+pub type Target = (Endpoint, Arc<dyn Broker>);
+
 impl Handling {
-    /// Begins: workers are started, a publisher is opened.
+    /// The broker of `--to-broker`, refused before anything is made.
+    pub fn target(&self, session: &Session) -> anyhow::Result<Option<Target>> {
+        let Handling::Copy { to_broker: Some(given), .. } = self else { return Ok(None) };
+        let (endpoint, broker) = session.second(given)?;
+        writable(&endpoint, "subscribe --to-broker")?;
+        Ok(Some((endpoint, broker)))
+    }
+
+    /// Begins: workers are started, a publisher is opened. `target` is of [`Handling::target`].
     pub async fn begin(
         self,
+        target: Option<Target>,
         session: &Session,
         plan: &Plan,
         in_flight: usize,
@@ -92,12 +106,9 @@ impl Handling {
                 let begin = if worker { handler::worker } else { handler::exec };
                 Ok(begin(command, plan.concurrency, tell, told, tasks))
             }
-            Handling::Copy { into, to_broker } => {
-                let (endpoint, broker) = match &to_broker {
-                    Some(given) => session.second(given)?,
-                    None => (session.endpoint.clone(), session.broker.clone()),
-                };
-                writable(&endpoint, "subscribe --into")?;
+            Handling::Copy { into, to_broker: _ } => {
+                let (endpoint, broker) =
+                    target.unwrap_or_else(|| (session.endpoint.clone(), session.broker.clone()));
                 if let Some(into) = &into {
                     guard(&endpoint, &*broker, &[], into)?;
                     if endpoint.backend != "local" && broker.topics(&literal(into)).await?.is_empty() {

@@ -27,6 +27,7 @@ const LEASE: Duration = Duration::from_secs(9);
 /// Runs it.
 pub async fn run(args: SubscribeArgs, session: &Session) -> anyhow::Result<Outcome> {
     let Resolved { plan, handling, judge } = args.resolve(session)?;
+    let target = handling.target(session)?;
     let (source, dead_letters) = match &plan.group {
         Some(group) => {
             let topics = names::resolve(session, &plan.topics).await?.names();
@@ -59,7 +60,7 @@ pub async fn run(args: SubscribeArgs, session: &Session) -> anyhow::Result<Outco
         retry_delay: capabilities.retry_delay.filter(|_| !bounded),
         ..Rules::default()
     };
-    let crew = handling.begin(session, &plan, in_flight, several).await?;
+    let crew = handling.begin(target, session, &plan, in_flight, several).await?;
     let handler::Crew { handler, told, tasks } = crew;
     let options = SubscribeOptions {
         stop: if plan.no_follow { Stop::Now } else { Stop::Never },

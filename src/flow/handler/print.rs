@@ -60,7 +60,22 @@ async fn serve(
             let _ = tell.send(Told::Finished(*lane, verdict.clone()));
         }
     };
-    while orders.recv_many(&mut some, 1024).await > 0 {
+    loop {
+        let got = tokio::select! {
+            biased;
+            got = orders.recv_many(&mut some, 1024) => got,
+            // While nothing comes, too: nobody would read the next one.
+            closed = stdout.closed() => {
+                let _ = tell.send(ended(closed));
+                while let Some((lane, _)) = orders.recv().await {
+                    finished(&[lane], Verdict::Killed);
+                }
+                return;
+            }
+        };
+        if got == 0 {
+            return;
+        }
         let (lanes, events): (Vec<_>, Vec<_>) = some.drain(..).unzip();
         let mut from = 0;
         while from < events.len() {
@@ -102,10 +117,13 @@ async fn put(
 ) -> Result<(), Told> {
     let mut out = stdout.buffer();
     lines.write(events, &mut out, ends).await.map_err(Told::Broken)?;
-    let closed = |closed: Closed| match closed.reader_left() {
+    stdout.write(out).await.map_err(ended)?;
+    stdout.flush().await.map_err(ended)
+}
+
+fn ended(closed: Closed) -> Told {
+    match closed.reader_left() {
         true => Told::ReaderLeft,
         false => Told::Broken(closed.into()),
-    };
-    stdout.write(out).await.map_err(closed)?;
-    stdout.flush().await.map_err(closed)
+    }
 }
