@@ -4,6 +4,7 @@ use super::topics::{holds_dead_letters, literal, unknown_topic};
 use crate::broker::TopicInfo;
 use crate::event::Name;
 use crate::outcome::Failure;
+use crate::output::sanitize;
 use crate::session::Session;
 
 /// The topics that were meant, and what is known of them; a plain name that does not exist has `None`.
@@ -22,7 +23,7 @@ pub async fn resolve(session: &Session, typed: &[String]) -> anyhow::Result<Topi
     for name in typed {
         let glob = if is_glob(name) { name.clone() } else { literal(name) };
         if let Err(error) = globset::Glob::new(&glob) {
-            let shown = crate::output::sanitize::text(name);
+            let shown = sanitize::text(name);
             return Err(Failure::usage(format!("TOPIC '{shown}': {}", error.kind()))
                 .hint("a glob is such as 'orders.*'; what is special in a name: 'a[[]b'")
                 .into());
@@ -34,7 +35,7 @@ pub async fn resolve(session: &Session, typed: &[String]) -> anyhow::Result<Topi
         }
         let mut plain: Vec<_> = found.into_iter().filter(|info| !is_special(info)).collect();
         if plain.is_empty() {
-            let shown = crate::output::sanitize::text(name);
+            let shown = sanitize::text(name);
             let refusal = format!("no topic on {} matches '{shown}'", session.endpoint.name);
             let hint = format!(
                 "which there are: evcat topics list{}; dead-letter topics are read when they are named",
@@ -76,7 +77,7 @@ impl Topics {
     pub fn words(&self) -> String {
         match &self.0[..] {
             all @ ([_] | [_, _] | [_, _, _]) => {
-                all.iter().map(|(name, _)| &**name).collect::<Vec<_>>().join(", ")
+                all.iter().map(|(name, _)| sanitize::text(name)).collect::<Vec<_>>().join(", ")
             }
             many => format!("{} topics", many.len()),
         }

@@ -122,3 +122,11 @@ fn a_full_disk_under_failed_to_hides_nothing() {
     ran.said("error: --failed-to /dev/full: No space left")
         .said("\nnot delivered to t on local: line 1: not JSON");
 }
+
+#[test]
+fn a_name_that_turns_the_line_around_is_shown_as_it_is_written() {
+    let home = Home::new();
+    home.run(&["publish", "a\u{202e}b", "x"]).ok();
+    let seen = home.terminal("evcat tail $'a\\u202eb' --no-follow");
+    assert!(seen.contains("a\\u{202e}b on local: the last 1 of 1 events"), "{seen:?}");
+}
