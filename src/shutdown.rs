@@ -1,13 +1,20 @@
 //! Signals turned into one wish to stop.
 //!
 //! The first SIGINT or SIGTERM asks for a clean stop; the second ends the process in the handler itself, so that
-//! nothing that hangs can keep it alive.
+//! nothing that hangs can keep it alive. Where other processes must end with us, a thread does both.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, Once, PoisonError};
 
+use signal_hook::SigId;
 use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use tokio::sync::watch;
+
+/// Whether the next signal ends the process in the handler.
+static ARMED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+/// What the signal handlers do about that.
+static IN_HANDLER: Mutex<Vec<SigId>> = Mutex::new(Vec::new());
 
 /// Shared by all that wait: whether somebody asked us to stop.
 #[derive(Clone)]
@@ -27,11 +34,11 @@ impl Stop {
     /// One that SIGINT and SIGTERM reach. Call it on the runtime.
     pub fn on_signals() -> std::io::Result<Stop> {
         let stop = Stop::manual();
-        let armed = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
             // In this order: the first signal finds it unarmed and arms it, the second is not ours any more.
-            signal_hook::flag::register_conditional_default(signal, armed.clone())?;
-            signal_hook::flag::register(signal, armed.clone())?;
+            let ends = signal_hook::flag::register_conditional_default(signal, ARMED.clone())?;
+            let arms = signal_hook::flag::register(signal, ARMED.clone())?;
+            IN_HANDLER.lock().unwrap_or_else(PoisonError::into_inner).extend([ends, arms]);
             let mut stream = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(signal))?;
             let stop = stop.clone();
             tokio::spawn(async move {
@@ -65,6 +72,31 @@ impl Stop {
     pub fn signal(&self) -> Option<i32> {
         Some(self.signal.load(Ordering::Relaxed)).filter(|signal| *signal != 0)
     }
+}
+
+/// Has `last` done before a second signal ends the process: by a thread, because a signal handler may do next to nothing.
+/// The first caller's counts. Where there can be no thread the process ends as it would without.
+pub fn before_the_end(last: fn()) {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else { return };
+        let wait = move || {
+            for signal in signals.forever().skip(1) {
+                last();
+                end_by(signal);
+            }
+        };
+        // The first was there before us: the handler ends us, as it would have.
+        if ARMED.load(Ordering::Relaxed)
+            || std::thread::Builder::new().name("signals".into()).spawn(wait).is_err()
+        {
+            return;
+        }
+        let mut in_handler = IN_HANDLER.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in in_handler.drain(..) {
+            signal_hook::low_level::unregister(id);
+        }
+    });
 }
 
 /// Ends this process by that signal, so that loops and service managers see it; returns where it is ignored, as for

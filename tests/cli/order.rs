@@ -1,5 +1,7 @@
 //! What holds between the events of one key, whatever their handlers do.
 
+use nix::sys::signal::Signal::SIGINT;
+
 use crate::rig::Home;
 
 /// Runs workers with this script, which logs to `log`, two at a time, each event once; answers what was logged.
@@ -31,4 +33,27 @@ done
 ";
     let log = logged(&home, script, &["--handler-timeout", "500ms", "--max-attempts", "1"]);
     assert_eq!(log, ["begin", "end", "next"]);
+}
+
+#[test]
+fn a_second_ctrl_c_ends_the_handlers_too() {
+    let home = Home::new();
+    home.run(&["publish", "orders", "1"]).ok();
+    for flags in [&[][..], &["--worker"]] {
+        let work = ["subscribe", "orders", "-g", "g", "--from", "beginning"];
+        let run = ["--", "sh", "-c", "echo $$ > pid; exec sleep 100"];
+        let subscribe = home.start(&[&work[..], flags, &run[..]].concat());
+        let pid = home.until("a handler", |home| home.read("pid").trim().parse::<i32>().ok());
+        std::fs::remove_file(home.path("pid")).unwrap();
+        // Dead is dead, whether or not anybody has asked how it ended.
+        let is_gone = || match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+            Ok(stat) => stat.contains(") Z "),
+            Err(_) => true,
+        };
+        home.until("the end of the handler", |_| {
+            subscribe.signal(SIGINT);
+            is_gone().then_some(())
+        });
+        assert!(subscribe.end().exit(130).by_signal);
+    }
 }

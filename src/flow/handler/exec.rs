@@ -71,6 +71,7 @@ async fn run(command: &Command, job: &Job, killed: oneshot::Receiver<()>) -> Ver
         Ok(child) => child,
         Err(error) => return process::not_started(&command.program, &error),
     };
+    let _leash = process::Leash::of(&child);
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let mut tail = Tail::default();
     let mut pipes = Box::pin(async {

@@ -1,9 +1,11 @@
 //! Finding, starting and ending the processes of handlers.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use is_executable::IsExecutable;
@@ -79,6 +81,35 @@ pub fn command(program: &Program, args: &[OsString]) -> Command {
         .process_group(0)
         .kill_on_drop(true);
     command
+}
+
+/// The process groups that run.
+static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// As long as this lives, a second Ctrl-C ends the process and its children before it ends us: nobody would wait for
+/// them any more, and their events are handed out again.
+pub struct Leash(Option<i32>);
+
+impl Leash {
+    /// Of a process that was started by [`command`].
+    pub fn of(child: &Child) -> Leash {
+        crate::shutdown::before_the_end(|| {
+            for group in RUNNING.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                let _ = killpg(Pid::from_raw(*group), Signal::SIGKILL);
+            }
+        });
+        let group = child.id().and_then(|id| i32::try_from(id).ok());
+        RUNNING.lock().unwrap_or_else(PoisonError::into_inner).extend(group);
+        Leash(group)
+    }
+}
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            RUNNING.lock().unwrap_or_else(PoisonError::into_inner).remove(&group);
+        }
+    }
 }
 
 /// Why a process could not be started, and whether another event could fare better.

@@ -238,6 +238,7 @@ async fn after(limit: Option<Duration>) {
 
 struct Worker {
     child: Child,
+    _leash: process::Leash,
     stdin: Option<ChildStdin>,
     stdout: ChildStdout,
     /// Read and not used yet: the beginning of an answer.
@@ -252,6 +253,7 @@ impl Worker {
         let known: Vec<_> = group.into_iter().chain([("EVCAT_BROKER", (&command.broker).into())]).collect();
         facts::set(&mut process, &known);
         let mut child = process.spawn()?;
+        let leash = process::Leash::of(&child);
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().ok_or(std::io::ErrorKind::BrokenPipe)?;
         let tail = Arc::<Mutex<Tail>>::default();
@@ -263,7 +265,7 @@ impl Worker {
                     .await;
             });
         }
-        Ok(Worker { child, stdin, stdout, buffer: Vec::with_capacity(4096), tail })
+        Ok(Worker { child, _leash: leash, stdin, stdout, buffer: Vec::with_capacity(4096), tail })
     }
 
     /// Waits until it ends or says something though nobody asked. Cancel safe.
