@@ -20,7 +20,7 @@ fn a_worker_that_took_too_long_has_ended_before_the_next_event_of_its_key_begins
     let keys = ["A slow", "B -", "C -", "B -", "C -", "B -", "C -", "A next"];
     let line = |(k, n): (&str, &str)| format!("{{\"k\":\"{k}\",\"n\":\"{n}\"}}\n");
     let publish = ["publish", "orders", "--key-from", ".payload.k"];
-    home.feed(&publish, &keys.iter().filter_map(|event| event.split_once(' ')).map(line).collect::<String>())
+    home.feed(&publish, keys.iter().filter_map(|event| event.split_once(' ')).map(line).collect::<String>())
         .ok();
     let script = "trap '' TERM
 while IFS= read -r line; do

@@ -5,6 +5,7 @@
 //! ignored, and `EVCAT_REQUIRE_ALL=1` makes that a failure.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::disallowed_methods, reason = "the one variable of this suite is read here")]
+#![allow(clippy::cloned_ref_to_slice_refs, clippy::unit_arg, reason = "the plainer words")]
 
 mod admin;
 mod claim;
