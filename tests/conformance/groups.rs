@@ -31,7 +31,7 @@ pub const CASES: &[Case] = cases! {
 
 async fn every_group_gets_every_event(rig: Rig) {
     let topic = rig.topic_with_group("t", "one").await;
-    rig.group(&topic, "two", rig.from_the_beginning()).await;
+    rig.group(&topic, "two", rig.whole_history()).await;
     rig.publish(rig.numbered(&topic, 0, 30, 3)).await;
     for group in ["one", "two"] {
         let mut member = rig.member(&topic, group, working(50)).await;
@@ -213,7 +213,7 @@ async fn a_group_that_exists_stays_where_it_is(rig: Rig) {
     let made = rig.broker.create_group(&source, &Start::Latest, Some(&letters)).await.unwrap();
     assert!(!made.is_empty(), "it says what it made");
     rig.publish(rig.numbered(&topic, 10, 5, 1)).await;
-    let again = rig.broker.create_group(&source, &rig.from_the_beginning(), Some(&letters)).await.unwrap();
+    let again = rig.broker.create_group(&source, &rig.whole_history(), Some(&letters)).await.unwrap();
     assert_eq!(again, Vec::<String>::new(), "nothing was missing");
     let mut member = rig.member(&topic, "g", working(20)).await;
     assert_eq!(sorted(of(&member.take(5).await)), numbers(10, 15));
@@ -223,7 +223,7 @@ async fn a_group_that_exists_stays_where_it_is(rig: Rig) {
 async fn one_member_works_on_several_topics(rig: Rig) {
     let topics = [rig.topic("a").await, rig.topic("b").await];
     let source = group_of(&topics, "g");
-    rig.broker.create_group(&source, &rig.from_the_beginning(), None).await.unwrap();
+    rig.broker.create_group(&source, &rig.whole_history(), None).await.unwrap();
     for (i, topic) in topics.iter().enumerate() {
         rig.publish(rig.numbered(topic, i * 50, 50, 5)).await;
     }

@@ -99,12 +99,12 @@ impl Rig {
     /// A topic with one group that gets all of it.
     pub async fn topic_with_group(&self, name: &str, group: &str) -> Name {
         let topic = self.topic(name).await;
-        self.group(&topic, group, self.from_the_beginning()).await;
+        self.group(&topic, group, self.whole_history()).await;
         topic
     }
 
     /// Where a new group of an empty topic begins: a broker without history knows no beginning.
-    pub fn from_the_beginning(&self) -> Start {
+    pub fn whole_history(&self) -> Start {
         if self.can(&abilities::HISTORY) { Start::Earliest } else { Start::Latest }
     }
 

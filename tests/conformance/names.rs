@@ -81,7 +81,7 @@ async fn names_of_topics_are_taken_whole_or_refused(rig: Rig) {
             continue;
         };
         taken += 1;
-        rig.group(&topic, "g", rig.from_the_beginning()).await;
+        rig.group(&topic, "g", rig.whole_history()).await;
         publisher.send(vec![said(&topic, &name)]).await.remove(0).unwrap();
         let mut member = rig.member(&topic, "g", working(1)).await;
         let got = member.take(1).await;
@@ -127,7 +127,7 @@ async fn names_that_differ_are_different(rig: Rig) {
     let mut made = Vec::new();
     for name in names {
         if rig.broker.create_topic(name, &[]).await.is_ok() {
-            rig.group(&name.into(), "g", rig.from_the_beginning()).await;
+            rig.group(&name.into(), "g", rig.whole_history()).await;
             made.push(name);
         }
     }

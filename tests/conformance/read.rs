@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::kit::*;
 
 pub const CASES: &[Case] = cases! {
-    [PEEK, HISTORY] => from_the_beginning_to_now;
+    [PEEK, HISTORY] => whole_history_to_now;
     [PEEK] => from_now_on;
     [PEEK, HISTORY] => the_end_stays_where_it_was_while_others_publish;
     [PEEK, LAST] => the_last_n_over_all_topics_by_time;
@@ -29,7 +29,7 @@ pub const CASES: &[Case] = cases! {
     [PEEK, HISTORY] => closing_in_the_middle_is_allowed;
 };
 
-async fn from_the_beginning_to_now(rig: Rig) {
+async fn whole_history_to_now(rig: Rig) {
     let topic = rig.topic("t").await;
     assert!(rig.read(std::slice::from_ref(&topic), Start::Earliest).await.is_empty());
     rig.publish(rig.numbered(&topic, 0, 2500, 7)).await;
