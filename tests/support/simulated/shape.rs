@@ -23,7 +23,7 @@ pub enum Shape {
 const LONGEST_DELAY: Duration = Duration::from_secs(15 * 60);
 /// The largest event.
 const MAX_EVENT: usize = 1 << 20;
-/// The most partitions that are made when nobody says how many.
+/// The partitions of a topic when nobody says how many.
 pub const PARTITIONS: usize = 3;
 
 impl Shape {
@@ -96,7 +96,7 @@ impl Shape {
         Err(Error::new(Kind::Rejected, operation, format!("{what} '{}'", name.escape_debug()), message))
     }
 
-    /// Refuses an event that this shape cannot hold. `timed`: it brings its own timestamp.
+    /// Refuses an event that this shape cannot hold.
     pub fn check_event(self, event: &Event) -> Result<()> {
         let have = self.capabilities(event.topic());
         let subject = || format!("topic {}", event.topic());
