@@ -10,6 +10,7 @@ mod publish;
 mod publish_wrong;
 mod replay;
 mod rig;
+mod screens;
 mod subscribe;
 mod subscribe_handler;
 mod subscribe_wrong;
