@@ -89,6 +89,8 @@ pub async fn run(args: PeekArgs, session: &Session) -> anyhow::Result<Outcome> {
         } else {
             "--limit N; -o json has everything"
         };
+        // Below the table, also where both streams are one terminal.
+        out.flush().await?;
         session.ui.status(format_args!("{shown} of {of} ({rest})"));
     }
     out.flush().await?;

@@ -96,6 +96,7 @@ pub(super) async fn list(
             ]);
         }
         table.print(&mut bytes, session.ui.out);
+        let outcome = print(bytes).await?;
         let broker = &session.endpoint.name;
         let flag = &session.endpoint.flag;
         let many = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
@@ -106,6 +107,7 @@ pub(super) async fn list(
                 session.ui.status(format!("{topics}; {}: evcat dlq list{flag}", many(n, "dead-letter topic")))
             }
         }
+        return Ok(outcome);
     }
     print(bytes).await
 }
