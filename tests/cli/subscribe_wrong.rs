@@ -23,3 +23,21 @@ fn nothing_is_written_into_what_is_read() {
     )
     .ok();
 }
+
+#[test]
+fn what_the_reader_did_not_wait_for_is_given_back() {
+    let home = Home::new();
+    let lines: String = (1..=3000).map(|n| format!("{n}\n")).collect();
+    home.feed(&["publish", "orders"], lines).ok();
+    home.bash("evcat subscribe orders -g g --from beginning | head -1").ok().printed("1\n");
+    let lag = home.group("g")["lag"].as_u64().unwrap();
+    assert!((2900..3000).contains(&lag), "of 3,000 events one was read, and {lag} wait");
+}
+
+#[test]
+fn a_reader_who_left_is_noticed_without_another_event() {
+    let home = Home::new();
+    home.run(&["publish", "orders", "1"]).ok();
+    let line = "timeout 30 evcat subscribe orders -g g --from beginning | head -1; echo ${PIPESTATUS[0]}";
+    home.bash(line).ok().printed("1\n0\n");
+}

@@ -1,5 +1,7 @@
 //! Printing: an event is handled when its line was written and flushed. Many lines are one write.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -21,6 +23,13 @@ pub trait Lines: Send {
         ends: &mut Vec<usize>,
     ) -> anyhow::Result<()>;
 }
+
+/// The most events of one write.
+const MOST: usize = 1024;
+
+/// Writes begin small and double, with so long between them: a pipe takes far more than `head -1` reads, and what it took
+/// is acked.
+const GLANCE: Duration = Duration::from_millis(1);
 
 struct Printing(mpsc::UnboundedSender<(usize, Event)>);
 
@@ -60,10 +69,11 @@ async fn serve(
             let _ = tell.send(Told::Finished(*lane, verdict.clone()));
         }
     };
+    let mut most = 1;
     loop {
         let got = tokio::select! {
             biased;
-            got = orders.recv_many(&mut some, 1024) => got,
+            got = orders.recv_many(&mut some, MOST) => got,
             // While nothing comes, too: nobody would read the next one.
             closed = stdout.closed() => {
                 let _ = tell.send(ended(closed));
@@ -85,14 +95,24 @@ async fn serve(
                 bytes += event.size();
                 bytes <= CHUNK
             };
-            let to = from + events[from..].iter().take_while(fits).count().max(1);
+            let to = from + events[from..].iter().take(most).take_while(fits).count().max(1);
             ends.clear();
             let told = match put(&mut stdout, &mut *lines, &events[from..to], &mut ends).await {
                 Ok(()) => {
                     finished(&lanes[from..to], Verdict::Ack);
                     written = stdout.written();
                     from = to;
-                    continue;
+                    if most >= MOST {
+                        continue;
+                    }
+                    most *= 2;
+                    match tokio::time::timeout(GLANCE, stdout.closed()).await {
+                        Err(_) => continue,
+                        Ok(closed) => {
+                            ends.clear();
+                            ended(closed)
+                        }
+                    }
                 }
                 Err(told) => told,
             };
