@@ -80,7 +80,12 @@ impl Ui {
             true => sanitize::block(text.as_bytes()).into_owned(),
             false => text,
         };
-        self.line(format_args!("{} {}", self.err.error("error:"), safe(error.to_string())));
+        let told = error.to_string();
+        // A file that cannot be opened is only named: why not must not wait for -v.
+        let why = error.chain().skip(1).find_map(|cause| cause.downcast_ref::<std::io::Error>());
+        let why = why.map(system_words).filter(|why| !self.verbose && !told.contains(why.as_str()));
+        let why = why.map_or_else(String::new, |why| format!(": {why}"));
+        self.line(format_args!("{} {}{why}", self.err.error("error:"), safe(told)));
         if self.verbose {
             for cause in error.chain().skip(1) {
                 self.line(format_args!("  because: {}", safe(cause.to_string())));
@@ -135,4 +140,10 @@ fn rate(state: &ProgressState, out: &mut dyn std::fmt::Write) {
         true => write!(out, "{rate:.1}/s"),
         false => write!(out, "{}/s", super::words::count(rate as u64)),
     };
+}
+
+/// What the system says, without its number.
+fn system_words(error: &std::io::Error) -> String {
+    let told = error.to_string();
+    told.split(" (os error").next().unwrap_or_default().to_owned()
 }
