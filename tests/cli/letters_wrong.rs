@@ -46,3 +46,27 @@ fn an_empty_id_is_not_the_beginning_of_every_id() {
     home.run(&["dlq", "show", DLQ, ""]).exit(2);
     home.run(&["dlq", "list", "--max", "0"]).exit(3);
 }
+
+#[test]
+fn letters_that_cannot_go_anywhere_are_no_success() {
+    let home = Home::new();
+    home.one_letter();
+    let all_stay = home.run(&["dlq", "replay", DLQ, "--yes", "--transform", "error(\"x\")"]).exit(1);
+    all_stay.said("nothing was put back: 1 dead letter cannot go anywhere");
+    home.write("schema.json", "{\"properties\":{\"n\":{\"maximum\":2}}}");
+    let lines: String = (1..=20).map(|n| format!("{{\"n\":{n}}}\n")).collect();
+    home.feed(&["publish", "pay"], lines).ok();
+    home.fails("pay", "shipping", "exit 65", 6);
+    let some = home.run(&["dlq", "replay", "pay.shipping.dlq", "--yes", "--schema", "schema.json"]).exit(6);
+    let some = some.said("14 other reasons").said("2 put back, 0 failed");
+    assert!(some.err.lines().count() < 15, "a plan is read by people:\n{}", some.err);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_with_the_reason() {
+    let home = Home::new();
+    home.one_letter();
+    home.run(&["dlq", "peek", "@kept.jsonl"]).exit(2).said("error: @kept.jsonl: No such file or directory\n");
+    home.run(&["dlq", "peek", DLQ, "--ids", "ids"]).exit(2).said("--ids ids: No such file");
+    home.run(&["dlq", "drop", DLQ, "0", "--yes", "--save", "no/where"]).exit(2).said("No such file");
+}

@@ -194,6 +194,13 @@ pub async fn run(args: ReplayArgs, session: &Session) -> anyhow::Result<Outcome>
     if *dry_run {
         return Ok(Outcome::Done);
     }
+    let (.., stay) = found.plan.counts();
+    if count == 0 && stay > 0 {
+        let those = super::words::dead_letters(stay);
+        return Err(Failure::failed(format!("nothing was {}: {those} cannot go anywhere", rules.verb()))
+            .hint("the plan says why; they wait where they were")
+            .into());
+    }
     if count == 0 {
         session.ui.status("nothing to do");
         return Ok(Outcome::Done);
@@ -240,6 +247,8 @@ pub async fn run(args: ReplayArgs, session: &Session) -> anyhow::Result<Outcome>
             session.ui.status(end.whole(started.elapsed()));
             match receipts.failure(rules.verb()) {
                 Some(failure) => Err(failure.into()),
+                // The plan has told why.
+                None if stay > 0 => Ok(Outcome::Partial),
                 None => Ok(Outcome::Done),
             }
         }

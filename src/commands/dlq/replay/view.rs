@@ -26,6 +26,9 @@ pub struct View<'a> {
     pub command: Option<String>,
 }
 
+/// Reasons to stay that are told one by one: with a value of the payload in it, each letter has its own.
+const REASONS: usize = 4;
+
 /// One line of where letters go.
 struct Target {
     label: &'static str,
@@ -137,6 +140,13 @@ impl View<'_> {
         if let Some(parked) = parked.map(|at| targets.remove(at)) {
             targets.push(parked);
         }
+        stays.sort_by_key(|target| std::cmp::Reverse(target.count));
+        if stays.len() > REASONS + 1 {
+            let others = stays.split_off(REASONS);
+            let note = format!("{} other reasons (-o json has them all)", words::count(others.len() as u64));
+            let count = others.iter().map(|target| target.count).sum();
+            stays.push(Target { label: "stays", place: String::new(), count, note });
+        }
         targets.extend(stays);
         targets
     }
@@ -165,7 +175,7 @@ impl View<'_> {
                             "{}; evcat subscribe of all but {group} skips them, other programs do not",
                             many.join(", ")
                         ),
-                        (many, None) => format!("{}: all of them get {these} again", many.join(", ")),
+                        (many, None) => format!("{}: each gets {these} again", many.join(", ")),
                     });
                 }
                 Way::Here | Way::Parked { .. } | Way::Stays(_) => (),
