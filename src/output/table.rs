@@ -33,7 +33,8 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// Prints it; without any row only the headings. What came from a broker is sanitised on a terminal.
+    /// Prints it; without any row only the headings. What came from a broker is sanitised on a terminal, and a line that
+    /// is longer than the terminal is wide is cut there.
     pub fn print(&self, out: &mut Vec<u8>, style: Style) {
         let rows: Vec<Vec<String>> =
             self.rows.iter().map(|row| row.iter().map(|cell| clean(cell, style)).collect()).collect();
@@ -59,7 +60,7 @@ impl Table {
                 }
             }
             text.truncate(text.trim_end().len());
-            text
+            if style.terminal { cut(text, screen()) } else { text }
         };
         let heading = line(&self.columns.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>());
         out.extend_from_slice(style.heading(&heading).as_bytes());
@@ -69,6 +70,22 @@ impl Table {
             out.push(b'\n');
         }
     }
+}
+
+/// Columns of the terminal that stdout is; as many as wanted where nobody knows.
+fn screen() -> usize {
+    let size = terminal_size::terminal_size_of(std::io::stdout());
+    size.map_or(usize::MAX, |(width, _)| width.0.into())
+}
+
+/// At most so many columns, the last of them `…` where something is missing.
+fn cut(mut text: String, most: usize) -> String {
+    if text.width() <= most {
+        return text;
+    }
+    while text.width() >= most && text.pop().is_some() {}
+    text.push('…');
+    text
 }
 
 /// A cell stays on its line everywhere; on a terminal nothing in it acts.
@@ -84,6 +101,13 @@ mod tests {
         let mut out = Vec::new();
         table.print(&mut out, Style::default());
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_a_terminal_has_no_room_for_is_cut() {
+        assert_eq!(cut("12345678".into(), 8), "12345678");
+        assert_eq!(cut("123456789".into(), 8), "1234567…");
+        assert_eq!(cut("日本日本日".into(), 8), "日本日…", "no half of a wide character");
     }
 
     #[test]

@@ -70,3 +70,15 @@ fn a_file_that_cannot_be_read_is_named_with_the_reason() {
     home.run(&["dlq", "peek", DLQ, "--ids", "ids"]).exit(2).said("--ids ids: No such file");
     home.run(&["dlq", "drop", DLQ, "0", "--yes", "--save", "no/where"]).exit(2).said("No such file");
 }
+
+#[test]
+fn a_long_error_is_cut_on_a_terminal_and_whole_on_a_pipe() {
+    let home = Home::new();
+    home.run(&["publish", "orders", "1"]).ok();
+    home.fails("orders", "shipping", "printf '%0200d' 7 >&2; exit 65", 6);
+    let screen = home.terminal(&format!("evcat dlq peek {DLQ}"));
+    let row = screen.lines().find(|line| line.contains("exit 65")).unwrap();
+    assert!(row.ends_with('…') && row.chars().count() == 80, "{row}");
+    let piped = home.run(&["dlq", "peek", DLQ]).ok().out;
+    assert!(!piped.contains('…') && piped.contains("exit 65: 0000"), "{piped}");
+}
