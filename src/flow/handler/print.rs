@@ -27,6 +27,9 @@ pub trait Lines: Send {
 /// The most events of one write.
 const MOST: usize = 1024;
 
+/// So many at a time are one write.
+const FEW: usize = 64;
+
 /// Writes begin small and double, with so long between them: a pipe takes far more than `head -1` reads, and what it took
 /// is acked.
 const GLANCE: Duration = Duration::from_millis(1);
@@ -88,6 +91,8 @@ async fn serve(
         }
         let (lanes, events): (Vec<_>, Vec<_>) = some.drain(..).unzip();
         let mut from = 0;
+        // What `-c` asked for, mostly: acked at once, or the broker would hand out more meanwhile.
+        let few = events.len() <= FEW;
         while from < events.len() {
             // Not more than a write at a time: what waits to be written is in memory twice.
             let mut bytes = 0;
@@ -95,14 +100,15 @@ async fn serve(
                 bytes += event.size();
                 bytes <= CHUNK
             };
-            let to = from + events[from..].iter().take(most).take_while(fits).count().max(1);
+            let to = from
+                + events[from..].iter().take(if few { MOST } else { most }).take_while(fits).count().max(1);
             ends.clear();
             let told = match put(&mut stdout, &mut *lines, &events[from..to], &mut ends).await {
                 Ok(()) => {
                     finished(&lanes[from..to], Verdict::Ack);
                     written = stdout.written();
                     from = to;
-                    if most >= MOST {
+                    if few || most >= MOST {
                         continue;
                     }
                     most *= 2;
