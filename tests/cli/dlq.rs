@@ -145,3 +145,26 @@ fn a_replay_killed_at_any_point_and_begun_again_puts_back_each_exactly_once() {
     assert_eq!(seen.len(), 1000, "none is lost");
     assert!(seen.values().all(|times| *times == 1), "none is there twice");
 }
+
+#[test]
+fn lag_tells_the_dead_and_refuses_a_wait_for_nothing() {
+    let home = Home::new();
+    home.run(&["publish", "t", "x"]).ok();
+    let dies = [
+        "subscribe",
+        "t",
+        "-g",
+        "g",
+        "--from",
+        "beginning",
+        "--max-attempts",
+        "1",
+        "--no-follow",
+        "--",
+        "false",
+    ];
+    home.run(&dies).exit(6);
+    assert_eq!(home.group("g")["dead"], 1);
+    assert_eq!(home.group("g")["dead_letters"], "t.g.dlq");
+    home.run(&["groups", "lag", "g", "--for", "5s"]).exit(2).said("error: --for needs --max or --watch");
+}

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::json;
 
-use crate::broker::{GroupInfo, abilities};
+use crate::broker::{Count, GroupInfo, abilities};
 use crate::commands::topics::{TableFormat, count, literal};
-use crate::outcome::Outcome;
+use crate::outcome::{Failure, Outcome};
 use crate::output::table::{Column, Table};
 use crate::output::{Stdout, words};
 use crate::session::Session;
@@ -53,6 +53,11 @@ struct Rates {
 
 pub(super) async fn run(session: &Session, args: LagArgs) -> anyhow::Result<Outcome> {
     let LagArgs { group, watch, max, r#for, output } = args;
+    if r#for.is_some() && max.is_none() && !watch {
+        return Err(Failure::usage("--for needs --max or --watch: without them lag is looked at once")
+            .hint("to wait until a group has caught up: evcat groups lag shipping --max 0 --for 5m")
+            .into());
+    }
     session.guard(&[("groups lag", &abilities::LAG)], "")?;
     let until = r#for.map(|wait| Instant::now() + wait);
     let pause = if watch { Duration::from_secs(2) } else { Duration::from_millis(250) };
@@ -67,10 +72,11 @@ pub(super) async fn run(session: &Session, args: LagArgs) -> anyhow::Result<Outc
         let waiting = max.is_some() && !within && !over;
         if watch || !waiting {
             let rates = |g: &GroupInfo| last.as_ref().and_then(|last| rates(last, &now, g));
+            let dead = dead(session, &groups).await?;
             let mut bytes = out.buffer();
             match output {
-                TableFormat::Json => lines(&mut bytes, session, &groups, rates),
-                TableFormat::Human => screen(&mut bytes, session, &groups, watch, rates).await?,
+                TableFormat::Json => lines(&mut bytes, session, &groups, &dead, rates),
+                TableFormat::Human => screen(&mut bytes, session, &groups, &dead, watch, rates),
             }
             out.write(bytes).await?;
             out.flush().await?;
@@ -102,6 +108,18 @@ async fn look(session: &Session, group: Option<&str>) -> anyhow::Result<Vec<Grou
     Ok(groups)
 }
 
+/// How many wait in the dead-letter topic of each, where that is known.
+async fn dead(session: &Session, groups: &[GroupInfo]) -> anyhow::Result<Vec<Option<Count>>> {
+    let mut dead = Vec::new();
+    for group in groups {
+        dead.push(match &group.dead_letters {
+            Some(name) => session.broker.topics(&literal(name)).await?.first().and_then(|t| t.waiting),
+            None => None,
+        });
+    }
+    Ok(dead)
+}
+
 fn sample(groups: &[GroupInfo]) -> Sample {
     let counts = groups.iter().filter_map(|g| {
         let published: i64 = g.end.iter().filter_map(|(_, position)| position.offset()).sum();
@@ -124,10 +142,11 @@ fn lines(
     bytes: &mut Vec<u8>,
     session: &Session,
     groups: &[GroupInfo],
+    dead: &[Option<Count>],
     rates: impl Fn(&GroupInfo) -> Option<Rates>,
 ) {
     let now = session.now();
-    for group in groups {
+    for (group, dead) in groups.iter().zip(dead) {
         let rates = rates(group);
         let object = json!({
             "group": group.group,
@@ -138,19 +157,21 @@ fn lines(
             "oldest_ms": group.oldest.map(|at| (now - at).max(0)),
             "in_per_second": rates.as_ref().map(|r| r.into),
             "out_per_second": rates.as_ref().map(|r| r.out),
+            "dead": dead.map(|count| count.events),
             "dead_letters": group.dead_letters,
         });
         bytes.extend_from_slice(format!("{object}\n").as_bytes());
     }
 }
 
-async fn screen(
+fn screen(
     bytes: &mut Vec<u8>,
     session: &Session,
     groups: &[GroupInfo],
+    dead: &[Option<Count>],
     watch: bool,
     rates: impl Fn(&GroupInfo) -> Option<Rates>,
-) -> anyhow::Result<()> {
+) {
     use Column::{Left, Right};
     let now = session.now();
     let mut columns =
@@ -160,7 +181,7 @@ async fn screen(
     }
     columns.push(("DEAD", Right));
     let mut table = Table::new(&columns);
-    for group in groups {
+    for (group, dead) in groups.iter().zip(dead) {
         let mut row = vec![
             group.group.clone(),
             group.topic.clone(),
@@ -176,18 +197,13 @@ async fn screen(
                 done_in(group, rates.as_ref()),
             ]);
         }
-        let dead = match &group.dead_letters {
-            Some(name) => session.broker.topics(&literal(name)).await?.first().and_then(|t| t.waiting),
-            None => None,
-        };
-        row.push(count(dead));
+        row.push(count(*dead));
         table.row(row);
     }
     if watch && session.ui.out.terminal {
         bytes.extend_from_slice(b"\x1b[H\x1b[2J");
     }
     table.print(bytes, session.ui.out);
-    Ok(())
 }
 
 /// When a group will have caught up at the present rates.
