@@ -138,8 +138,7 @@ impl Filter {
         events: &[Event],
         failures: Option<&[String]>,
     ) -> anyhow::Result<Vec<Vec<String>>> {
-        let Some(selection) = &mut self.selection else { return Ok(vec![Vec::new(); events.len()]) };
-        let answers = selection.select(events, failures).await?;
+        let answers = self.answers(events, failures).await?;
         let results = events.iter().zip(answers).map(|(event, answer)| {
             answer.unwrap_or_else(|why| {
                 self.tally.fail(event, &why);
@@ -147,6 +146,18 @@ impl Filter {
             })
         });
         Ok(results.collect())
+    }
+
+    /// As [`select`](Filter::select), where somebody else accounts for what failed: the error is why.
+    pub async fn answers(
+        &mut self,
+        events: &[Event],
+        failures: Option<&[String]>,
+    ) -> anyhow::Result<Vec<Result<Vec<String>, String>>> {
+        match &mut self.selection {
+            Some(selection) => Ok(selection.select(events, failures).await?),
+            None => Ok(vec![Ok(Vec::new()); events.len()]),
+        }
     }
 
     fn cheap(&self, event: &Event) -> bool {

@@ -120,6 +120,19 @@ fn filters_ack_what_does_not_match_and_a_filter_that_fails_is_a_dead_letter() {
 }
 
 #[test]
+fn an_event_that_select_fails_on_is_a_dead_letter_too() {
+    let home = Home::new();
+    home.feed(&["publish", "n"], "{\"x\":1}\n2\n{\"x\":3}\n4\n").ok();
+    let ran = home.work("g", &["--select", ".payload.x"]).exit(6).printed("1\n3\n");
+    ran.said("the expression failed: --select: cannot index 2 with \"x\" -> n.g.dlq 0")
+        .said("2 acked, 2 dead");
+    let letters = home.run(&["dlq", "peek", "n.g.dlq", "-o", "json"]).ok().out;
+    assert_eq!(letters.matches("\"kind\":\"filter\"").count(), 2);
+    home.work("h", &["--no-dlq", "--select", ".payload.x"]).exit(1).said("n 1 failed, 1 try: the expression");
+    assert_eq!(home.group("h")["lag"], 2, "both come again");
+}
+
+#[test]
 fn what_was_put_back_for_another_group_is_skipped() {
     let home = Home::new();
     home.run(&["publish", "n", "theirs", "-H", "evcat-replay-group=h"]).ok();

@@ -12,7 +12,7 @@ use crate::commands::topics::literal;
 use crate::event::{Event, Name, cloudevents::Binding, own};
 use crate::flow::driver::Judge;
 use crate::flow::filter::{Filter, Verdict};
-use crate::flow::handler::{self, Command, Copying, Crew, Lines, Relay};
+use crate::flow::handler::{self, Command, Copying, Crew, Lines, Printed, Relay};
 use crate::flow::lanes::{Failure, Task};
 use crate::flow::outbox::Window;
 use crate::outcome;
@@ -144,19 +144,25 @@ impl Lines for Printing {
         &mut self,
         events: &[Event],
         out: &mut Vec<u8>,
-        ends: &mut Vec<usize>,
+        printed: &mut Vec<Printed>,
     ) -> anyhow::Result<()> {
         let Some(select) = &mut self.select else {
             self.printer.prepare(events);
             for event in events {
                 self.printer.event(out, event);
-                ends.push(out.len());
+                printed.push(Printed { end: out.len(), failed: None });
             }
             return Ok(());
         };
-        for results in select.select(events, None).await? {
-            results.iter().for_each(|json| self.printer.value(out, json));
-            ends.push(out.len());
+        for answer in select.answers(events, None).await? {
+            let failed = match answer {
+                Ok(results) => {
+                    results.iter().for_each(|json| self.printer.value(out, json));
+                    None
+                }
+                Err(why) => Some(Failure::new("filter", "the expression failed").said(why)),
+            };
+            printed.push(Printed { end: out.len(), failed });
         }
         Ok(())
     }

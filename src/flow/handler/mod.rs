@@ -11,7 +11,7 @@ mod worker;
 
 pub use copy::{Copying, copy};
 pub use exec::exec;
-pub use print::{Lines, print};
+pub use print::{Lines, Printed, print};
 pub use process::{Program, look_up};
 pub use relay::Relay;
 pub use worker::worker;

@@ -9,19 +9,33 @@ use tokio::task::JoinSet;
 use super::Crew;
 use crate::event::Event;
 use crate::flow::driver::{Handler, Tell, Told};
-use crate::flow::lanes::Verdict;
+use crate::flow::lanes::{Failure, Verdict};
 use crate::output::stdout::{CHUNK, Closed, Stdout};
 
 /// How events are printed.
 #[async_trait]
 pub trait Lines: Send {
-    /// Appends what is to be printed of these events, and to `ends` how long `out` was after each.
+    /// Appends what is to be printed of these events to `out`, and to `printed` what that was, for each.
     async fn write(
         &mut self,
         events: &[Event],
         out: &mut Vec<u8>,
-        ends: &mut Vec<usize>,
+        printed: &mut Vec<Printed>,
     ) -> anyhow::Result<()>;
+}
+
+/// What became of an event.
+pub struct Printed {
+    /// How long the output was after it.
+    pub end: usize,
+    /// Why there is nothing to print of it: it is dead.
+    pub failed: Option<Failure>,
+}
+
+impl Printed {
+    fn verdict(self) -> Verdict {
+        self.failed.map_or(Verdict::Ack, Verdict::Dead)
+    }
 }
 
 /// The most events of one write.
@@ -65,11 +79,16 @@ async fn serve(
     tell: Tell,
 ) {
     let mut some = Vec::new();
-    let mut ends = Vec::new();
+    let mut printed = Vec::new();
     let mut written = 0;
     let finished = |lanes: &[usize], verdict: Verdict| {
         for lane in lanes {
             let _ = tell.send(Told::Finished(*lane, verdict.clone()));
+        }
+    };
+    let accounted = |lanes: &[usize], printed: std::vec::Drain<Printed>| {
+        for (lane, printed) in lanes.iter().zip(printed) {
+            let _ = tell.send(Told::Finished(*lane, printed.verdict()));
         }
     };
     let mut most = 1;
@@ -102,10 +121,10 @@ async fn serve(
             };
             let to = from
                 + events[from..].iter().take(if few { MOST } else { most }).take_while(fits).count().max(1);
-            ends.clear();
-            let told = match put(&mut stdout, &mut *lines, &events[from..to], &mut ends).await {
+            printed.clear();
+            let told = match put(&mut stdout, &mut *lines, &events[from..to], &mut printed).await {
                 Ok(()) => {
-                    finished(&lanes[from..to], Verdict::Ack);
+                    accounted(&lanes[from..to], printed.drain(..));
                     written = stdout.written();
                     from = to;
                     if few || most >= MOST {
@@ -114,17 +133,14 @@ async fn serve(
                     most *= 2;
                     match tokio::time::timeout(GLANCE, stdout.closed()).await {
                         Err(_) => continue,
-                        Ok(closed) => {
-                            ends.clear();
-                            ended(closed)
-                        }
+                        Ok(closed) => ended(closed),
                     }
                 }
                 Err(told) => told,
             };
             let here = stdout.written() - written;
-            let sure = ends.iter().take_while(|end| **end as u64 <= here).count();
-            finished(&lanes[from..from + sure], Verdict::Ack);
+            let sure = printed.iter().take_while(|printed| printed.end as u64 <= here).count();
+            accounted(&lanes[from..from + sure], printed.drain(..sure));
             let _ = tell.send(told);
             finished(&lanes[from + sure..], Verdict::Killed);
             while let Some((lane, _)) = orders.recv().await {
@@ -139,10 +155,10 @@ async fn put(
     stdout: &mut Stdout,
     lines: &mut dyn Lines,
     events: &[Event],
-    ends: &mut Vec<usize>,
+    printed: &mut Vec<Printed>,
 ) -> Result<(), Told> {
     let mut out = stdout.buffer();
-    lines.write(events, &mut out, ends).await.map_err(Told::Broken)?;
+    lines.write(events, &mut out, printed).await.map_err(Told::Broken)?;
     stdout.write(out).await.map_err(ended)?;
     stdout.flush().await.map_err(ended)
 }
