@@ -233,6 +233,28 @@ fn nothing_is_made_where_that_was_forbidden() {
 }
 
 #[test]
+fn members_share_the_work_of_few_keys() {
+    let home = Home::new();
+    let lines: String = (0..400).map(|n| format!("k{}:{n}\n", n % 50)).collect();
+    home.feed(&["publish", "n", "-K:"], lines).ok();
+    let handler = format!("{SLOW}; sleep 0.02; echo $PPID >> shares");
+    let args = ["--no-follow", "--concurrency", "4", "--", "sh", "-c", &handler];
+    let first = home.member("g", &args);
+    home.has_begun(4);
+    let second = home.member("g", &args);
+    // The first has all it wants and is busy: what the second needs for its lanes is still there.
+    home.has_begun(8);
+    home.write("go", "");
+    first.end().ok();
+    second.end().ok();
+    let shares = home.read("shares");
+    let one = shares.lines().next().unwrap();
+    let its = shares.lines().filter(|line| *line == one).count();
+    assert_eq!(shares.lines().count(), 400);
+    assert!((100..=300).contains(&its), "{its} of 400 by one of two");
+}
+
+#[test]
 fn a_second_member_takes_over_from_one_that_was_killed() {
     let home = numbers(4);
     let first = home.member("g", &["--concurrency", "2", "--", "sh", "-c", SLOW]);

@@ -218,12 +218,14 @@ impl Plan {
     }
 
     /// How many events are in hand at a time: enough that lanes never wait for the broker, few enough that other
-    /// members get their share; and none that are surely not wanted.
+    /// members get their share; and none that are surely not wanted. Every key that has an event in hand is closed to
+    /// other members, so a slow handler must claim few; those that wait for another try count too, so that one lane
+    /// has more than its four.
     pub fn in_flight(&self, handling: &Handling, unfiltered: bool) -> usize {
         let enough = match handling {
             Handling::Print { .. } | Handling::Copy { .. } => 1000,
-            Handling::Run { worker: true, .. } => (self.concurrency * 100).clamp(200, 2000),
-            Handling::Run { .. } => (self.concurrency * 10).clamp(100, 1000),
+            Handling::Run { worker: true, .. } => (self.concurrency * 25).clamp(100, 2000),
+            Handling::Run { .. } => (self.concurrency * 4).clamp(16, 1000),
         };
         match self.count.filter(|_| unfiltered) {
             Some(count) => enough.min(usize::try_from(count).unwrap_or(enough)),
