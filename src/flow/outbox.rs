@@ -38,6 +38,8 @@ pub struct Confirmed<T> {
     pub events: Vec<Event>,
     /// One for each event.
     pub receipts: Vec<Result<Receipt>>,
+    /// What the events count in the window.
+    bytes: usize,
 }
 
 impl<T> Confirmed<T> {
@@ -87,24 +89,25 @@ impl<T: Send + Sync + 'static> Outbox<T> {
     ///
     /// Requires: no more events than the window holds.
     pub fn send(&mut self, events: Vec<Event>, tag: T) {
-        self.send_part(events, Arc::new(tag), 0);
+        let bytes = size(&events);
+        self.send_part(events, bytes, Arc::new(tag), 0);
     }
 
-    fn send_part(&mut self, events: Vec<Event>, tag: Arc<T>, offset: usize) {
+    fn send_part(&mut self, events: Vec<Event>, bytes: usize, tag: Arc<T>, offset: usize) {
         if events.is_empty() {
             return;
         }
         let index = self.pushed;
         self.pushed += events.len() as u64;
         self.events += events.len();
-        self.bytes += size(&events);
+        self.bytes += bytes;
         let receipts = self.publisher.send(events.clone());
         self.flights.push_back(Box::pin(async move {
             let mut receipts = receipts.await;
             // A backend that answers too little has not said that the rest failed either.
             let silent = || Err(Error::new(Kind::InDoubt, "send", "", "no answer; it may have arrived"));
             receipts.resize_with(events.len(), silent);
-            Confirmed { tag, offset, index, events, receipts }
+            Confirmed { tag, offset, index, events, receipts, bytes }
         }));
     }
 
@@ -112,7 +115,7 @@ impl<T: Send + Sync + 'static> Outbox<T> {
     pub async fn next(&mut self) -> Option<Confirmed<T>> {
         let confirmed = self.flights.next().await?;
         self.events -= confirmed.events.len();
-        self.bytes -= size(&confirmed.events);
+        self.bytes -= confirmed.bytes;
         Some(confirmed)
     }
 
@@ -129,7 +132,7 @@ impl<T: Send + Sync + 'static> Outbox<T> {
                     each(confirmed);
                 }
             }
-            self.send_part(events, tag.clone(), offset);
+            self.send_part(events, bytes, tag.clone(), offset);
             offset += count;
             events = rest;
         }

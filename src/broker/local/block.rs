@@ -54,7 +54,9 @@ impl Blocks {
         }
         if self.n == 0 {
             (self.base, self.peak) = (timestamp, timestamp);
-            self.bytes = Vec::with_capacity((HEAD + event.size() + 40).max(256));
+            // After a full block another is likely, and growing to it would copy its bytes six times.
+            let likely = if self.done.is_empty() { 256 } else { FULL };
+            self.bytes = Vec::with_capacity((HEAD + event.size() + 40).max(likely));
             self.bytes.extend_from_slice(&[1, 0, 0, 0, 0]);
             self.bytes.extend_from_slice(&timestamp.to_le_bytes());
         }
