@@ -244,7 +244,7 @@ impl Store {
     /// while others write.
     pub fn checkpoint(&self, truncate: bool) -> Result<()> {
         let run = |how: &str| self.sql.query_row(how, [], |_| Ok(()));
-        run("PRAGMA wal_checkpoint(PASSIVE)")?;
+        self.move_log()?;
         let _locked = self.place.patience.wait(|| self.side.lock())?;
         self.sql.busy_timeout(Duration::ZERO)?;
         let done =
@@ -252,6 +252,11 @@ impl Store {
         self.sql.busy_timeout(FOREIGN_LOCK)?;
         self.pages.store(0, Ordering::Relaxed);
         Ok(done?)
+    }
+
+    /// The long half of a checkpoint alone: others write meanwhile.
+    pub fn move_log(&self) -> Result<()> {
+        Ok(self.sql.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
     }
 
     /// The lock, the bell and who is alive.

@@ -118,7 +118,7 @@ fn run(place: &Arc<Place>, mut store: Option<Store>, queue: Receiver<Job>) -> Op
         }
         if let Some(store) = &store {
             if transactions == LONG {
-                keeper.keep(store);
+                keeper.keep_beside(store);
             }
             keeper.committed(store);
         }
