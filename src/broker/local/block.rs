@@ -83,6 +83,12 @@ impl Blocks {
         }
     }
 
+    /// Adds blocks that were made elsewhere, behind what is there.
+    pub fn append(&mut self, others: Blocks) {
+        self.seal();
+        self.done.extend(others.finish());
+    }
+
     /// Those that have ended.
     pub fn sealed(&self) -> &[Block] {
         &self.done

@@ -82,6 +82,11 @@ impl Keeper {
         }
     }
 
+    /// Whether [`end`](Keeper::end) would find nothing to do now.
+    pub fn is_content(&self, store: &Store) -> bool {
+        !self.keeps && store.log_bytes() <= ONE_SHOT
+    }
+
     /// Before the store is closed.
     pub fn end(&mut self, store: &Store) {
         if let Some(Mover { ask, thread }) = self.mover.take() {

@@ -1,6 +1,7 @@
 //! Publishing: what is queued becomes one transaction.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::block::Blocks;
+use super::block::{Blocks, FULL};
 use super::checkpoint::Keeper;
 use super::fault;
 use super::file::{Bell, Durability, Place, Store};
@@ -24,6 +25,8 @@ const TRANSACTION: usize = 2 << 20;
 const LOG: u64 = 64 << 20;
 /// Who publishes so many transactions is no one-shot.
 const LONG: u64 = 3;
+/// A call with so many bytes brings them in blocks.
+const MANY: usize = 4 * FULL;
 /// How long dropping a publisher waits for its last checkpoint.
 const LEAVE: Duration = Duration::from_secs(5);
 
@@ -39,6 +42,9 @@ pub async fn open(place: &Arc<Place>, options: PublishOptions) -> Result<Box<dyn
     }
     let (jobs, queue) = channel();
     let (ended, end) = channel();
+    let content = Arc::new(AtomicU64::new(0));
+    let done = content.clone();
+    let clock = place.clock.clone();
     let (opened, is_open) = oneshot::channel();
     let (place, patience) = (place.clone(), place.patience.clone());
     worker::spawn("publisher", move || {
@@ -47,7 +53,7 @@ pub async fn open(place: &Arc<Place>, options: PublishOptions) -> Result<Box<dyn
         match Store::open_existing(&place, "publisher") {
             Ok(store) => {
                 let _ = opened.send(Ok(()));
-                let store = run(&place, store, queue);
+                let store = run(&place, store, queue, &done);
                 // Nobody may wait any more, and not for the closing either: it changes nothing that lasts.
                 let _ = ended.send(());
                 drop(store);
@@ -56,18 +62,26 @@ pub async fn open(place: &Arc<Place>, options: PublishOptions) -> Result<Box<dyn
         }
     })?;
     patience.answer("publisher", is_open).await??;
-    Ok(Box::new(LocalPublisher { jobs: Some(jobs), end: Mutex::new(end), patience }))
+    let end = Mutex::new(end);
+    Ok(Box::new(LocalPublisher { jobs: Some(jobs), sent: AtomicU64::new(0), content, end, clock, patience }))
 }
 
 struct LocalPublisher {
     jobs: Option<Sender<Job>>,
+    /// Calls of `send`.
+    sent: AtomicU64,
+    /// After so many of them the thread had nothing left to do.
+    content: Arc<AtomicU64>,
     end: Mutex<Receiver<()>>,
+    clock: Arc<dyn Fn() -> Millis + Send + Sync>,
     patience: Arc<Patience>,
 }
 
 /// One call of `send`.
 struct Job {
     events: Vec<Event>,
+    /// The events in blocks, where they are many.
+    blocks: Option<Blocks>,
     answer: oneshot::Sender<Vec<Result<Receipt>>>,
 }
 
@@ -76,8 +90,10 @@ impl Publisher for LocalPublisher {
         let (answer, answered) = oneshot::channel();
         let n = events.len();
         if let Some(jobs) = &self.jobs {
+            self.sent.fetch_add(1, Ordering::Relaxed);
+            let blocks = in_blocks(&events, (self.clock)());
             // Where the thread is gone the answer is dropped with the job, and that is what is told below.
-            let _ = jobs.send(Job { events, answer });
+            let _ = jobs.send(Job { events, blocks, answer });
         }
         let patience = self.patience.clone();
         Box::pin(async move {
@@ -90,6 +106,9 @@ impl Drop for LocalPublisher {
     /// Waits until the log is short: a process that ends in the middle of that has done it for nothing.
     fn drop(&mut self) {
         drop(self.jobs.take());
+        if self.content.load(Ordering::Acquire) == self.sent.load(Ordering::Relaxed) {
+            return;
+        }
         let end = self.end.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
         if !self.patience.is_over() {
             let _ = end.recv_timeout(LEAVE);
@@ -97,10 +116,34 @@ impl Drop for LocalPublisher {
     }
 }
 
-/// Until nobody can send any more; gives the store back, its log short.
-fn run(place: &Arc<Place>, mut store: Option<Store>, queue: Receiver<Job>) -> Option<Store> {
+/// Many events of one topic, put into blocks by who sends them, while the thread stores what came before. Not a few: what
+/// several calls sent then shares blocks. Nor what holds an event that is refused.
+fn in_blocks(events: &[Event], now: Millis) -> Option<Blocks> {
+    let first = events.first()?;
+    let fits = |event: &Event| {
+        Arc::ptr_eq(event.topic(), first.topic())
+            && event.size() <= MAX_EVENT
+            && !matches!(event.position(), Position::Partition(_))
+    };
+    if events.len() < 2 || events.iter().map(Event::size).sum::<usize>() < MANY || !events.iter().all(fits) {
+        return None;
+    }
+    let mut blocks = Blocks::default();
+    events.iter().for_each(|event| blocks.push(event, event.timestamp().unwrap_or(now)));
+    blocks.seal();
+    Some(blocks)
+}
+
+/// Until nobody can send any more; gives the store back, its log short. After how many calls nothing was left to do is
+/// told in `content`.
+fn run(
+    place: &Arc<Place>,
+    mut store: Option<Store>,
+    queue: Receiver<Job>,
+    content: &AtomicU64,
+) -> Option<Store> {
     let mut keeper = Keeper::new(LOG);
-    let mut transactions = 0;
+    let (mut transactions, mut calls) = (0, 0);
     while let Ok(job) = queue.recv() {
         let mut size = bytes(&job);
         let mut jobs = vec![job];
@@ -110,8 +153,12 @@ fn run(place: &Arc<Place>, mut store: Option<Store>, queue: Receiver<Job>) -> Op
             size += bytes(&job);
             jobs.push(job);
         }
-        let receipts = publish(place, &mut store, &jobs);
+        let receipts = publish(place, &mut store, &mut jobs);
         transactions += 1;
+        calls += jobs.len() as u64;
+        if store.as_ref().is_none_or(|store| keeper.is_content(store)) {
+            content.store(calls, Ordering::Release);
+        }
         for (job, receipts) in jobs.into_iter().zip(receipts) {
             // Whoever dropped the future does not want to know.
             let _ = job.answer.send(receipts);
@@ -142,19 +189,30 @@ struct Share<'a> {
 }
 
 /// Stores the events of all jobs in one transaction and answers each.
-fn publish(place: &Arc<Place>, store: &mut Option<Store>, jobs: &[Job]) -> Vec<Vec<Result<Receipt>>> {
+fn publish(place: &Arc<Place>, store: &mut Option<Store>, jobs: &mut [Job]) -> Vec<Vec<Result<Receipt>>> {
     let now = (place.clock)();
+    let made: Vec<_> = jobs.iter_mut().map(|job| job.blocks.take()).collect();
     let mut shares: Vec<Share> = vec![];
     let mut answers = Vec::with_capacity(jobs.iter().map(|job| job.events.len()).sum());
-    for event in jobs.iter().flat_map(|job| &job.events) {
-        answers.push(Ok(Receipt { position: Position::Unknown, duplicate: false }));
-        let last = answers.len() - 1;
-        match share_of(&mut shares, event) {
-            Ok(share) => {
-                share.blocks.push(event, event.timestamp().unwrap_or(now));
-                share.events.push((last, event));
+    for (job, made) in jobs.iter().zip(made) {
+        let is_made = made.is_some();
+        if let (Some(blocks), Some(first)) = (made, job.events.first())
+            && let Ok(share) = share_of(&mut shares, first)
+        {
+            share.blocks.append(blocks);
+        }
+        for event in &job.events {
+            answers.push(Ok(Receipt { position: Position::Unknown, duplicate: false }));
+            let last = answers.len() - 1;
+            match share_of(&mut shares, event) {
+                Ok(share) => {
+                    if !is_made {
+                        share.blocks.push(event, event.timestamp().unwrap_or(now));
+                    }
+                    share.events.push((last, event));
+                }
+                Err(error) => answers[last] = Err(error),
             }
-            Err(error) => answers[last] = Err(error),
         }
     }
     shares.iter_mut().for_each(|share| share.blocks.seal());
