@@ -5,7 +5,7 @@ mod faults;
 #[path = "../support/simulated/mod.rs"]
 mod simulated;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -57,17 +57,8 @@ fn source() -> Source {
     Source::Group { topics: vec![Name::from(TOPIC)], group: GROUP.into() }
 }
 
-/// What was handled.
-type Seen = Arc<Mutex<Handled>>;
-
-#[derive(Default)]
-struct Handled {
-    /// In the order it ended well.
-    well: Vec<i64>,
-    /// Given up, whether or not its dead letter could be stored. Its key goes on without waiting for that, so that one
-    /// that could not be stored comes again behind later ones.
-    given_up: HashSet<i64>,
-}
+/// What was handled, in the order it ended well.
+type Seen = Arc<Mutex<Vec<i64>>>;
 
 /// Takes a while for each event; some fail, some are dead at once.
 struct Simulated {
@@ -89,7 +80,7 @@ impl Handler for Simulated {
                     0..10 => Verdict::Retry(Failure::new("exit", "exit 1")),
                     10 => Verdict::Dead(Failure::new("exit", "exit 65")),
                     _ => {
-                        seen.lock().unwrap().well.push(number(&event));
+                        seen.lock().unwrap().push(number(&event));
                         Verdict::Ack
                     }
                 },
@@ -135,9 +126,7 @@ async fn judged(
         retry_delay: have.retry_delay,
         ..Rules::default()
     };
-    let given_up = seen.clone();
-    let bury = move |death: &evcat::flow::lanes::Death| {
-        given_up.lock().unwrap().given_up.insert(number(&death.event));
+    let bury = |death: &evcat::flow::lanes::Death| {
         event(LETTERS, death.event.key(), death.event.payload().unwrap_or_default())
     };
     let work = Work {
@@ -176,7 +165,7 @@ async fn what_a_slow_filter_looks_at_stays_ours() {
         let report = judged(&world, &seen, 1, Box::new(Slow), shutdown::Stop::manual()).await.unwrap();
         assert!(matches!(report.ended, Ended::Complete), "{shape:?}: {:?}", report.ended);
         assert_eq!((report.lost, report.acked + report.dead), (0, EVENTS as u64), "{shape:?}");
-        assert_eq!(seen.lock().unwrap().well.len() as u64, report.acked, "none is handled twice");
+        assert_eq!(seen.lock().unwrap().len() as u64, report.acked, "none is handled twice");
     }
 }
 
@@ -229,10 +218,9 @@ async fn through(shape: Shape, seed: u64, trouble: Trouble) {
     assert!(world.store().settled_twice.is_empty());
     let (seen, dead) = (seen.lock().unwrap(), world.stored(LETTERS));
     let mut done = vec![false; EVENTS as usize];
-    for number in &seen.well {
+    for number in seen.iter() {
         let earlier = (number % KEYS..*number).step_by(KEYS as usize);
-        let skipped: Vec<_> =
-            earlier.filter(|at| !done[*at as usize] && !seen.given_up.contains(at)).collect();
+        let skipped: Vec<_> = earlier.filter(|at| !done[*at as usize] && !dead.contains(at)).collect();
         let is_ordered = world.connect().capabilities(TOPIC).order > Order::None;
         assert!(skipped.is_empty() || !is_ordered, "{shape:?} {seed}: {number} overtook {skipped:?}");
         done[*number as usize] = true;
@@ -240,7 +228,7 @@ async fn through(shape: Shape, seed: u64, trouble: Trouble) {
     let lost: Vec<_> = (0..EVENTS).filter(|at| !done[*at as usize] && !dead.contains(at)).collect();
     assert!(lost.is_empty(), "{shape:?} {seed}: settled and never handled: {lost:?}");
     if trouble == Trouble::Duplicates {
-        assert!(seen.well.len() + dead.len() > EVENTS as usize, "some came twice");
+        assert!(seen.len() + dead.len() > EVENTS as usize, "some came twice");
     }
 }
 

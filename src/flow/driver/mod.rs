@@ -217,10 +217,12 @@ impl<'a> Driver<'a> {
             tokio::select! {
                 biased;
                 () = &mut asked, if self.drain_until.is_none() => self.end(Ended::Asked),
-                settled = self.settling.next(), if !self.settling.is_empty() => {
-                    if let Err(error) = settling::account(settled, &mut self.report, self.progress) {
+                answered = self.settling.next(), if !self.settling.is_empty() => {
+                    let buried = answered.buried();
+                    if let Err(error) = settling::account(answered, &mut self.report, self.progress) {
                         self.end(Ended::Failed(error));
                     }
+                    buried.into_iter().for_each(|(token, is_over)| self.lanes.settled(token, is_over));
                 }
                 count = self.told.recv_many(&mut said, 1024) => {
                     if count == 0 {

@@ -21,6 +21,27 @@ type Call<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
 pub struct Answered {
     items: Vec<(Token, Settled)>,
     answer: Answer,
+    /// It is asked again.
+    again: bool,
+}
+
+impl Answered {
+    /// The dead for whom this is the last word, and whether they are out of our hands.
+    pub fn buried(&self) -> Vec<(Token, bool)> {
+        let is_over = |at: usize| match &self.answer {
+            Ok(answers) => match answers.get(at) {
+                Some(Ok(_)) => true,
+                Some(Err(error)) => error.kind() == Kind::Lost,
+                None => false,
+            },
+            Err(_) => false,
+        };
+        let items = self.items.iter().enumerate().filter(|_| !self.again);
+        items
+            .filter(|(_, (_, settled))| matches!(settled, Settled::Dead(_)))
+            .map(|(at, (token, _))| (*token, is_over(at)))
+            .collect()
+    }
 }
 
 pub struct Settling<'a> {
@@ -89,16 +110,18 @@ impl<'a> Settling<'a> {
         };
         self.call = None;
         let items = std::mem::take(&mut self.asked);
+        let mut again = false;
         if let Err(error) = &answer {
             // It never got there, so that it may be tried again: once, together with what ends meanwhile.
-            if error.kind() == Kind::Unreachable && !self.failed {
+            again = error.kind() == Kind::Unreachable && !self.failed;
+            if again {
                 self.waiting.splice(0..0, items.iter().cloned());
             } else {
                 self.unsettled += items.len();
             }
             self.failed = true;
         }
-        Answered { items, answer }
+        Answered { items, answer, again }
     }
 
     fn begin(&mut self) -> Call<'a> {

@@ -74,7 +74,7 @@ pub enum Action {
         /// 1 for the first try.
         attempt: u32,
     },
-    /// Settle this token; it is not spoken of again.
+    /// Settle this token; of a [`Settled::Dead`] the answer is wanted, by [`Lanes::settled`](super::Lanes::settled).
     Settle(Token, Settled),
     /// This event failed and waits for its next try.
     Waiting {

@@ -2,7 +2,8 @@
 //!
 //! A *lane* handles one event at a time. Events of one *unit* (a key; with another `--ordering` a partition, or the
 //! event alone) are handled one after the other, in the order received; a unit whose event failed waits, and holds
-//! back its own later events and nobody else's. Among units whose turn it is, the event received first goes first.
+//! back its own later events and nobody else's. One whose event died waits until the dead letter is stored: until then
+//! the event may have to come again. Among units whose turn it is, the event received first goes first.
 //!
 //! No clock, no randomness, no broker: the driver passes time in and carries out what comes out.
 
@@ -16,7 +17,7 @@ pub use actions::{Action, Death, Failure, Reason, Settled, Task, Verdict};
 pub use rules::{Backoff, Ordering, Rules};
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::Instant;
 
 use crate::broker::{Delivery, Token};
@@ -46,6 +47,10 @@ pub struct Lanes {
     timers: BinaryHeap<Reverse<(Instant, u64)>>,
     /// Units that wait because [`Rules::limit`] allows no new event.
     parked: Vec<(u64, u64)>,
+    /// Units that wait for the dead letter of their first event, by its token: it is in no lane any more.
+    burying: HashMap<Token, u64>,
+    /// What was behind an event that could not be settled: ours until all of it is given back together.
+    left: Vec<Token>,
     actions: VecDeque<Action>,
     received: u64,
     /// Events that had a first start and may still end as handled, and those that have.
@@ -70,6 +75,8 @@ impl Lanes {
             ready: BinaryHeap::new(),
             timers: BinaryHeap::new(),
             parked: Vec::new(),
+            burying: HashMap::new(),
+            left: Vec::new(),
             actions: VecDeque::new(),
             received: 0,
             admitted: 0,
@@ -93,13 +100,14 @@ impl Lanes {
 
     /// Whether nothing is in hand.
     pub fn is_idle(&self) -> bool {
-        self.units.is_empty() && self.idle.len() == self.lanes.len()
+        self.units.is_empty() && self.idle.len() == self.lanes.len() && self.burying.is_empty()
     }
 
-    /// Every token in hand: what a lease must be extended for.
+    /// Every token in hand and not in an [`Action::Settle`]: what a lease must be extended for.
     pub fn tokens(&self) -> Vec<Token> {
         let running = self.lanes.iter().flatten().filter(|running| !running.lost);
-        running.map(|running| running.item.token).chain(self.units.tokens()).collect()
+        let held = self.units.tokens().chain(self.left.iter().copied());
+        running.map(|running| running.item.token).chain(held).collect()
     }
 
     /// When [`tick`](Lanes::tick) is wanted at the latest.
@@ -144,9 +152,13 @@ impl Lanes {
                     self.dead_in_a_row = 0;
                     self.handled();
                 }
-                Verdict::Dead(failure) => self.dead(item, failure),
+                Verdict::Dead(failure) => {
+                    self.dead(unit, item, failure);
+                    return self.pump();
+                }
                 Verdict::Retry(failure) if item.attempt() > self.rules.max_attempts => {
-                    self.dead(item, failure);
+                    self.dead(unit, item, failure);
+                    return self.pump();
                 }
                 Verdict::Retry(failure) if !self.stopping && until.is_none() => {
                     return self.wait(now, unit, item, failure);
@@ -159,6 +171,20 @@ impl Lanes {
             }
         }
         self.advance(unit);
+        self.pump();
+    }
+
+    /// The broker's last word about an [`Action::Settle`]; wanted for each [`Settled::Dead`]. `is_over`: it is out of our
+    /// hands, so that the next event of its unit may begin. Else it comes again to somebody, and what is behind it must
+    /// neither begin nor be given back before it: the work has to be stopped, and leaving the group gives all back.
+    pub fn settled(&mut self, token: Token, is_over: bool) {
+        let Some(unit) = self.burying.remove(&token) else { return };
+        if is_over {
+            self.advance(unit);
+        } else {
+            let behind = self.units.remove(unit);
+            self.left.extend(behind.into_iter().map(|item| item.token));
+        }
         self.pump();
     }
 
@@ -176,6 +202,7 @@ impl Lanes {
 
     /// No longer ours: what runs is broken off, nothing of it is settled.
     pub fn lost(&mut self, tokens: &[Token]) {
+        self.left.retain(|token| !tokens.contains(token));
         for &token in tokens {
             if let Some(item) = self.take(token) {
                 if item.tries > 0 {
@@ -301,14 +328,17 @@ impl Lanes {
         self.pump();
     }
 
-    fn dead(&mut self, item: Item, failure: Failure) {
+    /// Its unit goes on when the dead letter is stored.
+    fn dead(&mut self, unit: u64, item: Item, failure: Failure) {
         let attempts = item.attempt() - 1;
         let Item { event, token, .. } = item;
         let death = Box::new(Death { event, attempts, failure });
         if !self.rules.dead_letters {
             self.give_back(token, Settled::Release);
-            return self.stop_because(Reason::Died(death));
+            self.stop_because(Reason::Died(death));
+            return self.advance(unit);
         }
+        self.burying.insert(token, unit);
         self.settle(token, Settled::Dead(death));
         self.dead_in_a_row += 1;
         self.handled();
@@ -375,14 +405,12 @@ impl Lanes {
             match std::mem::replace(&mut item.task, Task::Handle) {
                 Task::Dead(failure) => {
                     item.tries += 1;
-                    self.dead(item, failure);
-                    self.advance(unit);
+                    self.dead(unit, item, failure);
                 }
                 _ if worn_out => {
                     // Each time whoever had it went away without a word, perhaps because of it.
                     let what = format!("handed out {} times and never settled", item.attempt() - 1);
-                    self.dead(item, Failure::new("unsettled", what));
-                    self.advance(unit);
+                    self.dead(unit, item, Failure::new("unsettled", what));
                 }
                 _ => self.start(unit, item),
             }

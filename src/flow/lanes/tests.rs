@@ -28,6 +28,7 @@ enum Step {
     Lose(Vec<usize>),
     KillAll,
     Age,
+    Bury(usize, bool),
     Stop,
     End,
 }
@@ -37,6 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => prop::collection::vec((prop::option::weighted(0.8, 0u8..4), 0u8..12), 1..8).prop_map(Step::Deliver),
         12 => (0usize..8, 0u8..10).prop_map(|(lane, verdict)| Step::Finish(lane, verdict)),
+        6 => (0usize..8, prop::bool::weighted(0.95)).prop_map(|(nth, well)| Step::Bury(nth, well)),
         5 => (0u64..3_000).prop_map(Step::Tick),
         1 => some().prop_map(Step::Revoke),
         1 => some().prop_map(Step::Lose),
@@ -74,6 +76,9 @@ struct World {
     /// Delivered and neither settled nor lost.
     open: HashSet<Token>,
     lost: HashSet<Token>,
+    /// To be stored as dead letters, and those that could not be.
+    dying: Vec<Token>,
+    unburied: Vec<Token>,
     running: BTreeMap<usize, Token>,
     killed: HashSet<usize>,
     tries: HashMap<Token, u32>,
@@ -93,6 +98,8 @@ impl World {
             keys: HashMap::new(),
             open: HashSet::new(),
             lost: HashSet::new(),
+            dying: Vec::new(),
+            unburied: Vec::new(),
             running: BTreeMap::new(),
             killed: HashSet::new(),
             tries: HashMap::new(),
@@ -117,6 +124,7 @@ impl World {
                             prop_assert!(self.rules.dead_letters);
                             prop_assert!(death.attempts <= self.rules.max_attempts);
                             self.handled += 1;
+                            self.dying.push(token);
                         }
                         Settled::Retry(_) => prop_assert_eq!(self.rules.ordering, Ordering::None),
                         Settled::Skip | Settled::Release | Settled::GiveBack => {}
@@ -138,7 +146,14 @@ impl World {
                 Action::Done => {
                     prop_assert!(!self.done, "done twice");
                     prop_assert!(self.stopping || self.ended);
-                    prop_assert!(self.open.is_empty() && self.running.is_empty(), "done with work in hand");
+                    let mut open = self.open.iter();
+                    let behind =
+                        |token: &Token| self.unburied.iter().any(|t| t < token && self.is_same(t, token));
+                    prop_assert!(open.all(behind), "done with work in hand");
+                    prop_assert!(
+                        self.running.is_empty() && self.dying.is_empty(),
+                        "done with work under way"
+                    );
                     self.done = true;
                 }
             }
@@ -164,6 +179,8 @@ impl World {
         *tries += 1;
         prop_assert_eq!(attempt, *tries);
         prop_assert!(attempt <= self.rules.max_attempts);
+        let earlier = self.dying.iter().chain(&self.unburied).find(|t| self.is_same(t, &token));
+        prop_assert!(earlier.is_none(), "{token:?} did not wait for the dead letter of {earlier:?}");
         if let (Ordering::Key, Some(key)) = (self.rules.ordering, self.keys[&token]) {
             let same = self.running.values().find(|t| self.keys[t] == Some(key));
             prop_assert!(same.is_none(), "two of one key at a time");
@@ -233,6 +250,16 @@ impl World {
                 }
                 self.lanes.lost(&tokens);
             }
+            Step::Bury(nth, well) => {
+                if !self.dying.is_empty() {
+                    let token = self.dying.swap_remove(nth % self.dying.len());
+                    if !well {
+                        self.unburied.push(token);
+                        self.lanes.stop();
+                    }
+                    self.lanes.settled(token, well);
+                }
+            }
             Step::KillAll => self.lanes.kill_all(),
             Step::Age => self.lanes.detach_old(),
             Step::Stop => self.lanes.stop(),
@@ -248,6 +275,15 @@ impl World {
         self.running.remove(&lane);
         self.killed.remove(&lane);
         self.lanes.finished(self.now, lane, verdict);
+    }
+
+    /// Whether they are of one unit.
+    fn is_same(&self, one: &Token, other: &Token) -> bool {
+        match self.rules.ordering {
+            Ordering::Key => self.keys[one].is_some() && self.keys[one] == self.keys[other],
+            Ordering::Partition => true,
+            Ordering::None => false,
+        }
     }
 
     fn pick(&self, some: &[usize]) -> Vec<Token> {
@@ -279,11 +315,12 @@ proptest! {
                     world.finish(lane, if killed { Verdict::Killed } else { Verdict::Ack });
                     world.look()?;
                 }
+                None if !world.dying.is_empty() => world.step(Step::Bury(0, true))?,
                 None => world.step(Step::Tick(120_000))?,
             }
         }
         prop_assert!(world.done, "it never ends");
-        prop_assert!(world.open.is_empty());
+        prop_assert!(world.open.is_empty() || !world.unburied.is_empty());
     }
 }
 
@@ -368,11 +405,14 @@ fn so_many_dead_in_a_row_stop_the_work_and_one_success_begins_anew() {
     let mut lanes = Lanes::new(Rules { max_dead: Some(2), ..Rules::default() }, || 0.0);
     let now = Instant::now();
     lanes.delivered(handle((0..5).map(|token| delivery(token, None))));
-    for verdict in
-        [Verdict::Dead(failure()), Verdict::Ack, Verdict::Dead(failure()), Verdict::Dead(failure())]
-    {
+    let verdicts =
+        [Verdict::Dead(failure()), Verdict::Ack, Verdict::Dead(failure()), Verdict::Dead(failure())];
+    for (token, verdict) in (0..).zip(verdicts) {
         assert_eq!(started(&mut lanes).len(), 1);
         lanes.finished(now, 0, verdict);
+        if token < 3 {
+            lanes.settled(Token(token), true);
+        }
     }
     let actions = all(&mut lanes);
     assert!(
@@ -382,11 +422,35 @@ fn so_many_dead_in_a_row_stop_the_work_and_one_success_begins_anew() {
                 Action::Settle(Token(3), Settled::Dead(_)),
                 Action::Stopping(Reason::MaxDead(2)),
                 Action::Settle(Token(4), Settled::Release),
-                Action::Done,
             ]
         ),
         "{actions:?}"
     );
+    lanes.settled(Token(3), true);
+    assert!(matches!(&all(&mut lanes)[..], [Action::Done]), "not before its dead letter is stored");
+}
+
+#[test]
+fn a_key_waits_until_the_dead_letter_is_stored() {
+    for is_over in [true, false] {
+        let mut lanes = Lanes::new(Rules::default(), || 0.0);
+        lanes.delivered(handle([delivery(0, Some(1)), delivery(1, Some(1)), delivery(2, Some(2))]));
+        started(&mut lanes);
+        lanes.finished(Instant::now(), 0, Verdict::Dead(failure()));
+        assert_eq!(started(&mut lanes), [(0, 2, 1)], "another key goes on");
+        lanes.finished(Instant::now(), 0, Verdict::Ack);
+        assert!(started(&mut lanes).is_empty());
+        assert!(!lanes.is_idle());
+        if is_over {
+            lanes.settled(Token(0), true);
+            assert_eq!(started(&mut lanes), [(0, 1, 1)]);
+        } else {
+            lanes.stop();
+            lanes.settled(Token(0), false);
+            assert!(matches!(&all(&mut lanes)[..], [Action::Stopping(_), Action::Done]));
+            assert_eq!(lanes.tokens(), [Token(1)], "it goes back together with the one before it");
+        }
+    }
 }
 
 #[test]

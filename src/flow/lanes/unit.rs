@@ -46,7 +46,7 @@ impl Item {
 pub enum State {
     /// Its first event may begin.
     Ready,
-    /// Its first event is in a lane, and no longer here.
+    /// Its first event is in a lane, or its dead letter is being stored: it is no longer here.
     Running,
     /// Its first event failed and waits until then.
     Waiting(Instant),
@@ -169,7 +169,7 @@ impl Units {
         items
     }
 
-    /// Takes out all units that have nothing in a lane, in the order received.
+    /// Takes out all units that are not running, in the order received.
     pub fn remove_unstarted(&mut self) -> Vec<Item> {
         let unstarted = self.units.iter().filter(|(_, unit)| unit.state != State::Running);
         let names: Vec<_> = unstarted.map(|(name, _)| *name).collect();
