@@ -100,7 +100,7 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
 pub fn exit_of_kind(kind: broker::Kind) -> Exit {
     use broker::Kind::*;
     match kind {
-        Unsupported | NotFound => Exit::Usage,
+        Unsupported | NotFound | Invalid => Exit::Usage,
         Gone | Rejected | Unroutable | Lost | Full | Broken => Exit::Failed,
         Denied => Exit::Denied,
         Unreachable | InDoubt => Exit::Unreachable,

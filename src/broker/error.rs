@@ -33,9 +33,12 @@ pub enum Kind {
     Unsupported,
     /// No such topic, group or partition. Exit 2.
     NotFound,
+    /// A name or a place as it was typed, never: an illegal or too long name, a position beyond the end. Exit 2.
+    Invalid,
     /// The position was there once: retention, trimming. Exit 1, never a silent reset.
     Gone,
-    /// This event or name, as it is, never: too large, bad name, timestamp out of bounds. Exit 1 (6 if others went).
+    /// This event, as it is, never: too large, timestamp out of bounds. Or not now: it exists, members are at work.
+    /// Exit 1 (6 if others went).
     Rejected,
     /// Accepted and routed nowhere: RabbitMQ mandatory, NATS no responders. Exit 1 (6).
     Unroutable,

@@ -175,7 +175,11 @@ pub async fn run(args: ReplayArgs, session: &Session) -> anyhow::Result<Outcome>
 
     let (checkpoint, resumed) = match &resume {
         Some(path) => {
-            let command = format!("{} on {} {}", topics.join(" "), session.endpoint.name, target.words());
+            let into = match &target {
+                sink::Target::Copy(copying) => copying.whole_words(),
+                other => other.words(),
+            };
+            let command = format!("{} on {} {into}", topics.join(" "), session.endpoint.name);
             let (checkpoint, resumed) = Checkpoint::open(path, &command)?;
             (Some(checkpoint), resumed)
         }

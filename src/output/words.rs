@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::event::Millis;
+use crate::output::sanitize;
 use crate::settings::duration;
 
 /// `40,000`.
@@ -19,6 +20,15 @@ pub fn count(n: u64) -> String {
         out.push(digit);
     }
     out
+}
+
+/// A name as a message may quote it: on one line, cut where it is so long that it would hide what is said of it.
+pub fn name(name: &str) -> String {
+    let name = sanitize::text(name);
+    match name.char_indices().nth(80) {
+        Some((at, _)) => format!("{}…", &name[..at]),
+        None => name.into_owned(),
+    }
 }
 
 /// `312 B`, `1.2 KiB`, `3.4 MiB`.

@@ -130,3 +130,33 @@ fn a_name_that_turns_the_line_around_is_shown_as_it_is_written() {
     let seen = home.terminal("evcat tail $'a\\u202eb' --no-follow");
     assert!(seen.contains("a\\u{202e}b on local: the last 1 of 1 events"), "{seen:?}");
 }
+
+#[test]
+fn a_name_or_place_that_can_never_be_is_a_mistake_in_what_was_typed() {
+    let home = numbers();
+    let long = "x".repeat(1000);
+    for name in ["", long.as_str(), "a\nb"] {
+        for args in [
+            &["publish", name, "x"][..],
+            &["topics", "create", name],
+            &["tail", name, "--no-follow"],
+            &["subscribe", name, "-g", "g"],
+            &["groups", "create", "g", name],
+            &["groups", "create", name, "n"],
+            &["replay", "n", "--into", name],
+        ] {
+            let ran = home.run(args).exit(2);
+            assert!(ran.err.contains("error: ") && ran.err.len() < 1000, "{args:?}: {}", ran.err);
+        }
+    }
+    home.run(&["groups", "create", "g", "n"]).ok();
+    for more in ["--yes", "--dry-run"] {
+        let ran = home.run(&["groups", "seek", "g", "n", "--from", "99999", more]).exit(2);
+        ran.said("error: --from 99999: n ends at 5\nhint: ");
+    }
+    home.run(&["groups", "create", "h", "n", "--from", "99999"]).exit(2).said("99999 is beyond its end");
+    home.run(&["groups", "seek", "g", "n", "--from", "5", "--yes"]).ok();
+    // One event among others stays what it was.
+    let lines = format!("fine\n{long}\n");
+    home.feed(&["publish", "--topic-from", ".payload", "--on-error", "continue"], lines).exit(6);
+}

@@ -73,11 +73,11 @@ async fn names_of_topics_are_taken_whole_or_refused(rig: Rig) {
         let made = rig.broker.create_topic(&name, &[]).await;
         let Ok(()) = made else {
             let error = made.unwrap_err();
-            assert_eq!(error.kind(), Kind::Rejected, "{name:?}: {error}");
+            assert_eq!(error.kind(), Kind::Invalid, "{name:?}: {error}");
             assert!(error.detail().message.len() > 10, "{name:?} is refused with words, not '{error}'");
             let receipt = publisher.send(vec![said(&topic, "x")]).await.remove(0);
             let error = receipt.expect_err("what cannot be made cannot be published to");
-            assert_eq!(error.kind(), Kind::Rejected, "{name:?}: {error}");
+            assert_eq!(error.kind(), Kind::Invalid, "{name:?}: {error}");
             continue;
         };
         taken += 1;
@@ -106,7 +106,7 @@ async fn names_of_groups_are_taken_whole_or_refused(rig: Rig) {
         let source = group_of(&[topic.clone()], &name);
         match rig.broker.create_group(&source, &Start::Latest, None).await {
             Err(error) => {
-                assert_eq!(error.kind(), Kind::Rejected, "{name:?}: {error}");
+                assert_eq!(error.kind(), Kind::Invalid, "{name:?}: {error}");
                 assert!(error.detail().message.len() > 10, "{name:?} is refused with words, not '{error}'");
             }
             Ok(_) => {

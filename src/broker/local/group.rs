@@ -205,11 +205,11 @@ fn start(sql: &Connection, operation: &'static str, topic: &Topic, from: &Start)
         |kind, message: String| Error::new(kind, operation, format!("topic {}", topic.name), message);
     let named = |places: &[(Name, Position)]| {
         let Some((_, position)) = places.iter().find(|(name, _)| *name == topic.name) else {
-            return Err(refuse(Kind::Rejected, "no position is given for it".into()));
+            return Err(refuse(Kind::Invalid, "no position is given for it".into()));
         };
         position.offset().ok_or_else(|| {
             let message = format!("'{position}' is no position here: they are numbers, such as 123");
-            refuse(Kind::Rejected, message)
+            refuse(Kind::Invalid, message)
         })
     };
     let offset = match from {
@@ -226,7 +226,7 @@ fn start(sql: &Connection, operation: &'static str, topic: &Topic, from: &Start)
     }
     if offset > end {
         let message = format!("{offset} is beyond its end, which is {end}");
-        return Err(refuse(Kind::Rejected, message).with_hint("--from now").into());
+        return Err(refuse(Kind::Invalid, message).with_hint("--from now").into());
     }
     Ok(offset)
 }

@@ -4,13 +4,18 @@ use crate::broker::{Error, Kind, Result};
 
 /// The longest name, in bytes.
 const LONGEST: usize = 255;
+/// So many characters of a refused name are told.
+const SHOWN: usize = 40;
 
 /// Refuses an empty name, a longer one, and one with control characters; spaces, slashes and quotes are legal. `what` is
 /// `topic` or `group`.
 pub fn check(operation: &'static str, what: &str, name: &str) -> Result<()> {
-    let shown: String = name.chars().take(40).flat_map(char::escape_debug).collect();
+    let mut shown: String = name.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    if name.chars().nth(SHOWN).is_some() {
+        shown.push('…');
+    }
     let refuse = |message: String, hint: &str| {
-        Err(Error::new(Kind::Rejected, operation, format!("{what} '{shown}'"), message).with_hint(hint))
+        Err(Error::new(Kind::Invalid, operation, format!("{what} '{shown}'"), message).with_hint(hint))
     };
     if name.is_empty() {
         return refuse("the name is empty".into(), "give it at least one character");
@@ -39,7 +44,7 @@ mod tests {
         }
         for name in ["", "a\nb", "\0", &"x".repeat(256), &"x".repeat(1000)] {
             let error = check("send", "topic", name).unwrap_err();
-            assert_eq!(error.kind(), Kind::Rejected, "{name:?}");
+            assert_eq!(error.kind(), Kind::Invalid, "{name:?}");
             assert!(error.to_string().len() < 200, "a long name is not repeated in full");
         }
     }

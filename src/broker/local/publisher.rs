@@ -388,8 +388,8 @@ mod tests {
             .await;
         let kinds: Vec<_> =
             receipts.iter().map(|r| r.as_ref().map(|r| r.position.clone()).map_err(Error::kind)).collect();
-        let rejected = || Err(Kind::Rejected);
-        assert_eq!(kinds, [Ok(Position::Offset(0)), rejected(), rejected(), Ok(Position::Offset(1))]);
+        let invalid = || Err(Kind::Invalid);
+        assert_eq!(kinds, [Ok(Position::Offset(0)), invalid(), invalid(), Ok(Position::Offset(1))]);
     }
 
     #[tokio::test]

@@ -270,7 +270,7 @@ pub fn stop_of(sql: &Connection, topic: &Topic, stop: &Stop) -> Result<i64> {
             .map_or(Some(topic.first), |(_, position)| position.offset())
             .ok_or_else(|| {
                 let subject = format!("topic {}", topic.name);
-                Error::new(Kind::Rejected, "subscription", subject, "positions are numbers here, such as 123")
+                Error::new(Kind::Invalid, "subscription", subject, "positions are numbers here, such as 123")
             })?,
     })
 }

@@ -60,7 +60,7 @@ pub async fn topics(worker: &Worker, glob: &str) -> Result<Vec<TopicInfo>> {
 pub fn matcher(operation: &'static str, glob: &str) -> Result<globset::GlobMatcher> {
     let glob = GlobBuilder::new(glob).literal_separator(false).backslash_escape(true).build();
     glob.map(|glob| glob.compile_matcher())
-        .map_err(|error| Error::new(Kind::Rejected, operation, "", format!("not a pattern: {error}")))
+        .map_err(|error| Error::new(Kind::Invalid, operation, "", format!("not a pattern: {error}")))
 }
 
 /// The topics whose names match, by name.

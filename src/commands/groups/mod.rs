@@ -5,12 +5,12 @@ mod lag;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::broker::{ReadOptions, Source, Start, Stop, abilities};
+use crate::broker::{GroupInfo, ReadOptions, Source, Start, Stop, abilities};
 use crate::commands::topics::{TableFormat, count, literal, print, unknown_topic};
 use crate::event::{Name, Position};
 use crate::outcome::{Failure, Outcome};
-use crate::output::confirm;
 use crate::output::table::{Column, Table};
+use crate::output::{confirm, words};
 use crate::session::Session;
 use crate::settings::point::{self, Point};
 
@@ -189,6 +189,7 @@ async fn seek(session: &Session, args: SeekArgs) -> anyhow::Result<Outcome> {
             return Err(unknown_group(session, &group, Some(topic)).await.into());
         };
         let to = landing(session, topic, &start).await?;
+        within(topic, &at, &to)?;
         table.row([group.clone(), topic.clone(), positions(&at.settled), positions(&to)]);
     }
     let mut plan = Vec::new();
@@ -207,6 +208,18 @@ async fn seek(session: &Session, args: SeekArgs) -> anyhow::Result<Outcome> {
     }
     session.ui.status(format_args!("moved {group} on {}", topics.join(", ")));
     Ok(Outcome::Done)
+}
+
+/// Refuses a place beyond the end before anything is asked or moved.
+fn within(topic: &str, group: &GroupInfo, to: &[(Name, Position)]) -> Result<(), Failure> {
+    for (to, end) in to.iter().zip(&group.end).map(|((_, to), (_, end))| (to, end)) {
+        if to.partition() == end.partition() && to.offset() > end.offset() {
+            let topic = words::name(topic);
+            return Err(Failure::usage(format!("--from {to}: {topic} ends at {end}"))
+                .hint("behind all that is there now: --from now"));
+        }
+    }
+    Ok(())
 }
 
 /// Where a start lies, as positions: a reader resolves it and reads nothing.
@@ -247,7 +260,8 @@ async fn delete(session: &Session, args: DeleteArgs) -> anyhow::Result<Outcome> 
 async fn unknown_group(session: &Session, group: &str, topic: Option<&str>) -> Failure {
     let flag = &session.endpoint.flag;
     let on = topic.map(|topic| format!(" on {topic}")).unwrap_or_default();
-    let failure = Failure::usage(format!("group '{group}' does not exist{on} on {}", session.endpoint.name));
+    let shown = words::name(group);
+    let failure = Failure::usage(format!("group '{shown}' does not exist{on} on {}", session.endpoint.name));
     let known = session.broker.groups("*").await.unwrap_or_default();
     let names: Vec<&str> = known.iter().map(|g| g.group.as_str()).collect();
     let make = format!("to make it: evcat groups create {group} {}{flag}", topic.unwrap_or("TOPIC"));

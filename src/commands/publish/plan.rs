@@ -82,7 +82,7 @@ pub(super) fn resolve(args: PublishArgs, session: &Session) -> anyhow::Result<Pl
         false => Input::read(sources, format, shape, stop_at_error, count)?,
     };
     let target = match &topic {
-        Some(topic) => format!("{} on {}", crate::output::sanitize::text(topic), session.endpoint.name),
+        Some(topic) => format!("{} on {}", crate::output::words::name(topic), session.endpoint.name),
         None => session.endpoint.name.clone(),
     };
     Ok(Plan {

@@ -44,8 +44,16 @@ impl Copying {
         Ok(Copying { endpoint, broker, into: into.map(Name::from), verbatim, another, run })
     }
 
-    /// `into orders-again on prod`.
+    /// `into orders-again on prod`, as a screen may have it.
     pub fn words(&self) -> String {
+        match &self.into {
+            Some(into) => format!("into {} on {}", words::name(into), self.endpoint.name),
+            None => self.whole_words(),
+        }
+    }
+
+    /// The same with a long name whole, so that two that differ are told apart.
+    pub fn whole_words(&self) -> String {
         match &self.into {
             Some(into) => format!("into {into} on {}", self.endpoint.name),
             None => format!("into the same topics on {}", self.endpoint.name),

@@ -18,10 +18,11 @@ pub(in crate::commands) fn literal(name: &str) -> String {
 /// That topic is not there; with the nearest that is.
 pub(in crate::commands) async fn unknown(session: &Session, topic: &str) -> Failure {
     let flag = &session.endpoint.flag;
-    let failure = Failure::usage(format!("topic '{topic}' does not exist on {}", session.endpoint.name));
+    let shown = words::name(topic);
+    let failure = Failure::usage(format!("topic '{shown}' does not exist on {}", session.endpoint.name));
     let known = session.broker.topics("*").await.unwrap_or_default();
     let names: Vec<&str> = known.iter().map(|t| t.name.as_str()).collect();
-    let make = format!("to make it: evcat topics create {topic}{flag}");
+    let make = format!("to make it: evcat topics create {shown}{flag}");
     failure.hint(match nearest(topic, &names) {
         Some(near) => format!("did you mean '{near}'? {make}"),
         None => make,

@@ -64,7 +64,7 @@ async fn serve(
                 for (lane, receipt) in lanes[confirmed.offset..].iter().zip(&confirmed.receipts) {
                     let verdict = match receipt {
                         Ok(_) => Verdict::Ack,
-                        Err(error) if matches!(error.kind(), Kind::Rejected | Kind::Unroutable) => {
+                        Err(error) if matches!(error.kind(), Kind::Rejected | Kind::Invalid | Kind::Unroutable) => {
                             Verdict::Dead(Failure::new("copy", "the copy was refused").said(error.to_string()))
                         }
                         Err(error) => {

@@ -93,7 +93,7 @@ impl Shape {
             _ => "of letters, digits, '.', '-' and '_'",
         };
         let message = format!("a name has 1 to {longest} bytes {rule}");
-        Err(Error::new(Kind::Rejected, operation, format!("{what} '{}'", name.escape_debug()), message))
+        Err(Error::new(Kind::Invalid, operation, format!("{what} '{}'", name.escape_debug()), message))
     }
 
     /// Refuses an event that this shape cannot hold.

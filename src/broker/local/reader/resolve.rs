@@ -117,7 +117,7 @@ fn place_of(places: &[(Name, Position)], topic: &Name) -> Result<Option<i64>> {
         Position::Offset(offset) if (0..=log::MAX_OFFSET).contains(offset) => Ok(Some(*offset)),
         other => {
             let message = format!("'{other}' is not a position here");
-            Err(Error::new(Kind::Rejected, "reader", format!("topic {topic}"), message)
+            Err(Error::new(Kind::Invalid, "reader", format!("topic {topic}"), message)
                 .with_hint("a number from 0 on, as tail -o json shows it: --from 120")
                 .into())
         }

@@ -240,7 +240,7 @@ async fn a_group_is_made_with_its_topics_and_stays_where_it_is() {
         assert_eq!(all[0].lag.unwrap().events, lag, "{topic}: it stays where it is");
     }
     let bad = Source::Group { topics: vec!["o".into()], group: "".into() };
-    assert_eq!(group::create(&worker, &bad, &Start::Latest, None).await.unwrap_err().kind(), Kind::Rejected);
+    assert_eq!(group::create(&worker, &bad, &Start::Latest, None).await.unwrap_err().kind(), Kind::Invalid);
     assert_eq!(group::groups(&worker, "dead").await.unwrap().len(), 0);
 }
 
@@ -306,9 +306,9 @@ async fn seek_moves_an_idle_group_and_keeps_put_backs() {
     let mut b = rig.member(&["o"], "g");
     assert_eq!(b.take_texts(10), ["back", "3"]);
     b.leave(&[]);
-    assert_eq!(group::seek(&worker, "o", "g", &at(9)).await.unwrap_err().kind(), Kind::Rejected);
+    assert_eq!(group::seek(&worker, "o", "g", &at(9)).await.unwrap_err().kind(), Kind::Invalid);
     let other = Start::At(vec![("p".into(), Position::Offset(0))]);
-    assert_eq!(group::seek(&worker, "o", "g", &other).await.unwrap_err().kind(), Kind::Rejected);
+    assert_eq!(group::seek(&worker, "o", "g", &other).await.unwrap_err().kind(), Kind::Invalid);
     rig.write(|sql| Ok(sql.execute("UPDATE topic SET first = 2", [])?));
     assert_eq!(group::seek(&worker, "o", "g", &at(1)).await.unwrap_err().kind(), Kind::Gone);
     assert_eq!(group::seek(&worker, "o", "nobody", &at(2)).await.unwrap_err().kind(), Kind::NotFound);
@@ -346,7 +346,7 @@ async fn where_a_group_that_exists_would_begin_is_not_asked() {
     assert_eq!(made, ["topic o.g.dlq"]);
     let other = Source::Group { topics: vec!["o".into()], group: "h".into() };
     let refused = group::create(&worker, &other, &nowhere, None).await.unwrap_err();
-    assert_eq!(refused.kind(), Kind::Rejected);
+    assert_eq!(refused.kind(), Kind::Invalid);
 }
 
 #[tokio::test]

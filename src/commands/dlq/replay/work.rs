@@ -235,7 +235,10 @@ impl Work<'_> {
                     receipts.note(&turn.dead, &Done::Failed(error.to_string()));
                     blocked.insert(turn.key);
                     back.push((turn.token, Settlement::Release));
-                    if !matches!(error.kind(), Kind::Rejected | Kind::Unroutable | Kind::NotFound) {
+                    if !matches!(
+                        error.kind(),
+                        Kind::Rejected | Kind::Invalid | Kind::Unroutable | Kind::NotFound
+                    ) {
                         fatal = fatal.or(Some(error));
                     }
                 }
