@@ -239,7 +239,10 @@ impl World {
                 self.look()?;
                 for token in tokens {
                     let runs = self.running.values().any(|t| *t == token);
-                    prop_assert!(runs || !self.open.contains(&token), "what has not begun goes back at once");
+                    // Behind an event whose dead letter could not be stored: it goes back with that one, on leaving.
+                    let waits = self.unburied.iter().any(|t| *t < token && self.is_same(t, &token));
+                    let given_back = !self.open.contains(&token);
+                    prop_assert!(runs || waits || given_back, "what has not begun goes back at once");
                 }
             }
             Step::Lose(some) => {
