@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::Result;
-use crate::event::{Event, Position};
+use crate::event::{Events, Position};
 
 /// One answer per event, in the order given.
 pub type Receipts = Pin<Box<dyn Future<Output = Vec<Result<Receipt>>> + Send>>;
@@ -29,7 +29,7 @@ pub trait Publisher: Send + Sync {
     ///
     /// Behaviour: leaves at once, no linger: a batch is what the input had ready. Events of one key keep their order,
     /// over retries too. Dropping the future does not unsend. An event without a timestamp gets the broker's clock.
-    fn send(&self, events: Vec<Event>) -> Receipts;
+    fn send(&self, events: Events) -> Receipts;
 }
 
 /// How to publish.

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::Result;
-use crate::event::{Event, Millis, Name, Position};
+use crate::event::{Events, Millis, Name, Position};
 
 /// Reads history, then what arrives.
 #[async_trait]
@@ -35,7 +35,7 @@ pub trait Reader: Send {
 #[derive(Debug)]
 pub enum Read {
     /// At least one, in order within a partition.
-    Events(Vec<Event>),
+    Events(Events),
     /// What existed when this was asked has been returned. Said once per catching up.
     CaughtUp,
     /// The stop is reached. Kafka: position >= end, never "offset + 1": markers and compaction leave gaps.

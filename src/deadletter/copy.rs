@@ -2,7 +2,7 @@
 
 use super::plan::Way;
 use super::{Letter, decoders};
-use crate::event::{Batch, Event, HeadersBuf, Millis, Name, Position, own, time};
+use crate::event::{Event, HeadersBuf, Millis, Name, Position, own, time};
 
 /// The event that is put back: the failure record is taken off, `evcat-replay-*` says which run did it, how often it
 /// has been done, and where the event once lay.
@@ -59,18 +59,16 @@ fn rebuilt(
     timestamp: Option<Millis>,
     position: Position,
 ) -> Event {
-    let mut batch = Batch::default();
-    batch.push(topic, contents.key(), headers.as_headers(), contents.payload(), timestamp, position);
-    let mut events = batch.finish();
-    with_extra(events.remove(0), contents)
+    let event =
+        Event::new(topic, contents.key(), headers.as_headers(), contents.payload(), timestamp, position);
+    with_extra(event, contents)
 }
 
 /// The dead letter as it is, with its whole record, in another topic.
 pub fn park(event: &Event, topic: &Name) -> Event {
-    let mut batch = Batch::default();
-    batch.push(topic, event.key(), event.headers(), event.payload(), event.timestamp(), Position::Unknown);
-    let mut events = batch.finish();
-    with_extra(events.remove(0), event)
+    let (headers, position) = (event.headers(), Position::Unknown);
+    let parked = Event::new(topic, event.key(), headers, event.payload(), event.timestamp(), position);
+    with_extra(parked, event)
 }
 
 /// A short name for a run, such as `k7m2`: letters and digits that are not mistaken for each other.
@@ -94,14 +92,14 @@ fn with_extra(event: Event, from: &Event) -> Event {
 mod tests {
     use super::*;
     use crate::deadletter::{Record, decode, stamp};
-    use crate::event::{HeaderValue, Headers};
+    use crate::event::{Batch, HeaderValue, Headers};
 
     const ORIGIN: Position = Position::Offset(41);
 
     fn event(headers: Headers<'_>) -> Event {
         let mut batch = Batch::default();
         batch.push(&"orders".into(), Some(b"A-17"), headers, Some(b"{}"), Some(5), ORIGIN);
-        batch.finish().remove(0)
+        batch.finish()[0].clone()
     }
 
     fn die(event: &Event, position: Position, timestamp: i64) -> Event {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::{decoders, fingerprint};
-use crate::event::{Batch, Event, HeadersBuf, Millis, Name, Position, own, time};
+use crate::event::{Event, HeadersBuf, Millis, Name, Position, own, time};
 
 /// The most bytes of a text in a record: headers count toward a broker's largest event.
 pub const TEXT_LIMIT: usize = 4096;
@@ -58,8 +58,7 @@ pub fn stamp(event: &Event, record: &Record, dlq: &Name) -> Event {
         headers.push_str(own::DLQ_HANDLER, &cut(handler));
     }
     headers.push_str(own::DLQ_FAILED_AT, &time::text(record.failed_at));
-    let mut batch = Batch::default();
-    batch.push(
+    let stamped = Event::new(
         dlq,
         event.key(),
         headers.as_headers(),
@@ -67,8 +66,6 @@ pub fn stamp(event: &Event, record: &Record, dlq: &Name) -> Event {
         Some(record.failed_at),
         Position::Unknown,
     );
-    let mut stamped = batch.finish();
-    let stamped = stamped.remove(0);
     match event.extra() {
         Some(extra) => stamped.with_extra(extra.clone()),
         None => stamped,
@@ -210,7 +207,7 @@ fn cut(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{HeaderValue, Headers};
+    use crate::event::{Batch, HeaderValue, Headers};
 
     fn event(headers: Headers<'_>) -> Event {
         let mut batch = Batch::default();
@@ -222,7 +219,7 @@ mod tests {
             Some(5),
             Position::Offset(41),
         );
-        batch.finish().remove(0)
+        batch.finish()[0].clone()
     }
 
     fn record() -> Record {

@@ -3,7 +3,8 @@
 //! A handle is 80 bytes and one refcount, whatever the event holds: from a reader to raw output an event costs 22 ns,
 //! against 51 with a buffer each for key, headers and payload.
 
-use std::ops::Range;
+use std::mem::ManuallyDrop;
+use std::ops::{Deref, Range};
 use std::sync::{Arc, OnceLock};
 
 use super::{Headers, Millis, Name, Position};
@@ -116,20 +117,25 @@ impl Event {
         Event { extra: Some(Box::new(extra)), ..self }
     }
 
+    /// One event in a buffer of its own. Many go through a [`Batch`].
+    pub fn new(
+        topic: &Name,
+        key: Option<&[u8]>,
+        headers: Headers<'_>,
+        payload: Option<&[u8]>,
+        timestamp: Option<Millis>,
+        position: Position,
+    ) -> Event {
+        let mut batch = Batch::default();
+        batch.push(topic, key, headers, payload, timestamp, position);
+        batch.finish()[0].clone()
+    }
+
     /// A copy in a buffer of its own, so that it no longer keeps its batch alive.
     pub fn detach(&self) -> Event {
-        let mut batch = Batch::default();
-        batch.push(
-            self.topic(),
-            self.key(),
-            self.headers(),
-            self.payload(),
-            self.timestamp(),
-            self.position().clone(),
-        );
-        let mut event = batch.finish().remove(0);
-        event.extra = self.extra.clone();
-        event
+        let (topic, position) = (self.topic(), self.position().clone());
+        let copy = Event::new(topic, self.key(), self.headers(), self.payload(), self.timestamp(), position);
+        Event { extra: self.extra.clone(), ..copy }
     }
 
     /// Bytes of key, headers and payload: what a bound on memory counts.
@@ -160,45 +166,179 @@ pub struct Extra {
     pub properties: Vec<(String, String)>,
 }
 
+/// Events that are passed on together. A clone is one refcount, however many they are; a handle of its own is made for
+/// an event only where one is cloned.
+#[derive(Clone, Default)]
+pub struct Events {
+    many: Arc<Many>,
+    range: Range<usize>,
+}
+
+impl Events {
+    /// These of them, with the same buffer.
+    pub fn slice(&self, range: Range<usize>) -> Events {
+        assert!(range.start <= range.end && range.end <= self.len());
+        Events {
+            many: self.many.clone(),
+            range: self.range.start + range.start..self.range.start + range.end,
+        }
+    }
+
+    /// Keeps the first `len`.
+    pub fn truncate(&mut self, len: usize) {
+        self.range.end = self.range.end.min(self.range.start.saturating_add(len));
+    }
+
+    /// Keeps those that `keep` says.
+    pub fn retain(&mut self, mut keep: impl FnMut(&Event) -> bool) {
+        let kept: Vec<Event> = self.iter().filter(|event| keep(event)).cloned().collect();
+        if kept.len() < self.len() {
+            *self = kept.into();
+        }
+    }
+
+    /// Bytes of all keys, headers and payloads.
+    pub fn size(&self) -> usize {
+        self.iter().map(Event::size).sum()
+    }
+}
+
+impl Deref for Events {
+    type Target = [Event];
+
+    #[inline]
+    fn deref(&self) -> &[Event] {
+        &self.many.as_slice()[self.range.clone()]
+    }
+}
+
+impl From<Vec<Event>> for Events {
+    fn from(events: Vec<Event>) -> Events {
+        let range = 0..events.len();
+        Events { many: Arc::new(Many::Each(events)), range }
+    }
+}
+
+impl FromIterator<Event> for Events {
+    fn from_iter<I: IntoIterator<Item = Event>>(events: I) -> Events {
+        events.into_iter().collect::<Vec<_>>().into()
+    }
+}
+
+impl<'a> IntoIterator for &'a Events {
+    type Item = &'a Event;
+    type IntoIter = std::slice::Iter<'a, Event>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// Where the handles of [`Events`] lie.
+enum Many {
+    /// Each counts its own buffer.
+    Each(Vec<Event>),
+    /// All lie in one buffer, which is counted once: 20 ns less per event than a count for each.
+    Shared(Shared),
+}
+
+impl Many {
+    #[inline]
+    fn as_slice(&self) -> &[Event] {
+        match self {
+            Many::Each(events) => events,
+            Many::Shared(shared) => shared.as_slice(),
+        }
+    }
+}
+
+impl Default for Many {
+    fn default() -> Many {
+        Many::Each(vec![])
+    }
+}
+
+/// Handles into one buffer that do not count it. They are never handed out but by reference, and what is cloned from
+/// one counts.
+#[derive(Default)]
+struct Shared {
+    arena: Arc<OnceLock<Arena>>,
+    events: Vec<ManuallyDrop<Event>>,
+    /// Whether a position among them owns memory.
+    names: bool,
+}
+
+impl Shared {
+    #[inline]
+    fn push(&mut self, parts: Parts) {
+        self.names |= matches!(parts.position, Position::Id(_));
+        // SAFETY: a second owner of the one count that `self.arena` is. It is never dropped (see `Drop`) nor moved out
+        // of `self`, and `self.arena`, which is never replaced, lives as long.
+        let arena = unsafe { std::ptr::read(&self.arena) };
+        self.events.push(ManuallyDrop::new(Event { arena, parts, extra: None }));
+    }
+
+    #[inline]
+    fn as_slice(&self) -> &[Event] {
+        // SAFETY: `ManuallyDrop<T>` has the layout of `T`, and both borrows are shared.
+        unsafe { std::slice::from_raw_parts(self.events.as_ptr().cast(), self.events.len()) }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if self.names {
+            // All of an event but its count that may own memory; `extra` is only ever set on a clone.
+            self.events.iter_mut().for_each(|event| event.parts.position = Position::Unknown);
+        }
+    }
+}
+
 /// Builds events: one growing buffer for many.
 ///
 /// A backend copies out of its client's buffer once, here: part by part with [`push`](Batch::push), or a whole block of
 /// events with [`copy`](Batch::copy) and then their places with [`push_slices`](Batch::push_slices).
 #[derive(Default)]
 pub struct Batch {
-    arena: Arena,
-    /// Where `arena` goes in the end. Handles into it are made at once: a second pass that makes them of their parts
+    bytes: Vec<u8>,
+    topics: Vec<Name>,
+    /// Handles are made at once, into the buffer as it will be in the end: a second pass that makes them of their parts
     /// costs 10 ns per event.
-    shared: Arc<OnceLock<Arena>>,
-    events: Vec<Event>,
+    shared: Shared,
     last_topic: Option<(Name, u32)>,
 }
 
 impl Batch {
     /// Makes room for so many events more, so that they are not moved as they grow.
     pub fn reserve(&mut self, events: usize) {
-        self.events.reserve(events);
+        self.shared.events.reserve(events);
     }
 
     /// Events so far.
     pub fn len(&self) -> usize {
-        self.events.len()
+        self.shared.events.len()
     }
 
     /// Whether there is no event yet.
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty()
+        self.shared.events.is_empty()
     }
 
     /// Bytes so far: a builder ends a batch by events and by bytes.
     pub fn bytes(&self) -> usize {
-        self.arena.bytes.len()
+        self.bytes.len()
     }
 
     /// Appends bytes that belong to no event yet and returns where they begin.
     pub fn copy(&mut self, bytes: &[u8]) -> usize {
-        let at = self.arena.bytes.len();
-        self.arena.bytes.extend_from_slice(bytes);
+        let at = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
         at
     }
 
@@ -215,8 +355,8 @@ impl Batch {
         let mut put = |bytes: Option<&[u8]>| match bytes {
             None => Slice::NULL,
             Some(bytes) => {
-                let at = self.arena.bytes.len();
-                self.arena.bytes.extend_from_slice(bytes);
+                let at = self.bytes.len();
+                self.bytes.extend_from_slice(bytes);
                 Slice::new(at..at + bytes.len())
             }
         };
@@ -238,20 +378,21 @@ impl Batch {
     ) {
         let topic = self.topic(topic);
         let timestamp = timestamp.unwrap_or(Millis::MIN);
-        let parts = Parts { key, headers, payload, topic, timestamp, position };
-        self.events.push(Event { arena: self.shared.clone(), parts, extra: None });
+        self.shared.push(Parts { key, headers, payload, topic, timestamp, position });
     }
 
     /// The events, in the order they were pushed, sharing one buffer.
-    pub fn finish(self) -> Vec<Event> {
+    pub fn finish(self) -> Events {
+        let Batch { bytes, topics, shared, last_topic: _ } = self;
         // Cannot be set yet: only this batch could.
-        let _ = self.shared.set(self.arena);
-        self.events
+        let _ = shared.arena.set(Arena { bytes, topics });
+        let range = 0..shared.events.len();
+        Events { many: Arc::new(Many::Shared(shared)), range }
     }
 
     /// The same where all that was pushed are places in these bytes, and nothing was copied.
-    pub fn finish_in(mut self, bytes: Vec<u8>) -> Vec<Event> {
-        self.arena.bytes = bytes;
+    pub fn finish_in(mut self, bytes: Vec<u8>) -> Events {
+        self.bytes = bytes;
         self.finish()
     }
 
@@ -262,9 +403,9 @@ impl Batch {
         {
             return *index;
         }
-        let index = self.arena.topics.iter().position(|t| t == topic).unwrap_or_else(|| {
-            self.arena.topics.push(topic.clone());
-            self.arena.topics.len() - 1
+        let index = self.topics.iter().position(|t| t == topic).unwrap_or_else(|| {
+            self.topics.push(topic.clone());
+            self.topics.len() - 1
         }) as u32;
         self.last_topic = Some((topic.clone(), index));
         index
@@ -303,7 +444,7 @@ mod tests {
         let mut batch = Batch::default();
         batch.push(&topic, None, Headers::default(), Some(b"other"), None, Position::Unknown);
         batch.push(&topic, Some(b"k"), Headers::default(), Some(b"v"), Some(1), Position::Unknown);
-        let event = batch.finish().pop().unwrap();
+        let event = batch.finish().last().unwrap().clone();
         assert_eq!(format!("{event:?}"), format!("{:?}", event.detach()));
     }
 }

@@ -37,7 +37,7 @@ mod tests {
     fn event(key: Option<&[u8]>, headers: Headers<'_>, payload: Option<&[u8]>, position: Position) -> Event {
         let mut batch = Batch::default();
         batch.push(&Name::from("orders"), key, headers, payload, Some(1), position);
-        batch.finish().remove(0)
+        batch.finish()[0].clone()
     }
 
     #[test]

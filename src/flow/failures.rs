@@ -250,7 +250,7 @@ mod tests {
         let mut batch = Batch::default();
         let topic = "orders".into();
         batch.push(&topic, Some(b"k"), Headers::default(), Some(payload), None, Position::Unknown);
-        batch.finish().remove(0)
+        batch.finish()[0].clone()
     }
 
     #[test]

@@ -248,7 +248,7 @@ mod tests {
         push(Some("a-1"), &[("tenant", Some("acme")), ("tenant", Some("zeta"))], Some("{\"n\":2}"));
         push(None, &[("tenant", None), ("ce_type", Some("order.placed"))], None);
         push(Some("B/2"), &[], Some("text"));
-        batch.finish()
+        batch.finish().to_vec()
     }
 
     async fn kept(change: impl FnOnce(&mut FilterArgs)) -> Vec<usize> {

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use crate::broker::{Read, Reader, Result};
-use crate::event::{Event, Millis, Name, Position};
+use crate::event::{Event, Events, Millis, Name, Position};
 
 /// A stream with so many events waiting is held until the others catch up,
 const EVENTS: usize = 4096;
@@ -85,7 +85,7 @@ impl Merge {
         while self.merging {
             let ready = self.ready();
             if !ready.is_empty() {
-                return Ok(Read::Events(ready));
+                return Ok(Read::Events(ready.into()));
             }
             if !self.merging {
                 break;
@@ -120,11 +120,11 @@ impl Merge {
         self.said = Some(said);
     }
 
-    fn keep(&mut self, events: Vec<Event>) {
+    fn keep(&mut self, events: Events) {
         let mut index = 0;
-        for event in events {
-            if !self.streams.get(index).is_some_and(|stream| stream.is(&event)) {
-                index = self.streams.iter().position(|stream| stream.is(&event)).unwrap_or_else(|| {
+        for event in &events {
+            if !self.streams.get(index).is_some_and(|stream| stream.is(event)) {
+                index = self.streams.iter().position(|stream| stream.is(event)).unwrap_or_else(|| {
                     // A partition or topic that was made meanwhile: all of it is new.
                     self.streams.push(Stream {
                         topic: event.topic().clone(),
@@ -138,9 +138,9 @@ impl Merge {
                 });
             }
             let stream = &mut self.streams[index];
-            stream.dry |= stream.ends_with(&event);
+            stream.dry |= stream.ends_with(event);
             stream.bytes += event.size();
-            stream.waiting.push_back(event);
+            stream.waiting.push_back(event.clone());
         }
     }
 

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
 
 use crate::broker::{Error, Kind, Publisher, Receipt, Result};
-use crate::event::Event;
+use crate::event::{Event, Events};
 
 /// How much may be unconfirmed at a time. A batch larger than this in bytes goes alone.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,7 @@ pub struct Confirmed<T> {
     /// How many events were pushed before the first of them, over the whole outbox.
     pub index: u64,
     /// The events, in the order they were pushed.
-    pub events: Vec<Event>,
+    pub events: Events,
     /// One for each event.
     pub receipts: Vec<Result<Receipt>>,
     /// What the events count in the window.
@@ -88,12 +88,12 @@ impl<T: Send + Sync + 'static> Outbox<T> {
     /// [`next`](Outbox::next) until there was. For loops that wait for more than room.
     ///
     /// Requires: no more events than the window holds.
-    pub fn send(&mut self, events: Vec<Event>, tag: T) {
-        let bytes = size(&events);
+    pub fn send(&mut self, events: Events, tag: T) {
+        let bytes = events.size();
         self.send_part(events, bytes, Arc::new(tag), 0);
     }
 
-    fn send_part(&mut self, events: Vec<Event>, bytes: usize, tag: Arc<T>, offset: usize) {
+    fn send_part(&mut self, events: Events, bytes: usize, tag: Arc<T>, offset: usize) {
         if events.is_empty() {
             return;
         }
@@ -122,19 +122,18 @@ impl<T: Send + Sync + 'static> Outbox<T> {
     /// Sends events as soon as the window has room; what is confirmed meanwhile is handed to `each`.
     ///
     /// Not cancel safe: a caller that also waits for something else uses [`send`](Outbox::send).
-    pub async fn push(&mut self, mut events: Vec<Event>, tag: T, mut each: impl FnMut(Confirmed<T>)) {
-        let (tag, mut offset) = (Arc::new(tag), 0);
-        while !events.is_empty() {
-            let rest = events.split_off(events.len().min(self.window.events.max(1)));
-            let (count, bytes) = (events.len(), size(&events));
+    pub async fn push(&mut self, events: Events, tag: T, mut each: impl FnMut(Confirmed<T>)) {
+        let tag = Arc::new(tag);
+        let most = self.window.events.max(1);
+        for offset in (0..events.len()).step_by(most) {
+            let part = events.slice(offset..events.len().min(offset + most));
+            let (count, bytes) = (part.len(), part.size());
             while !self.has_room(count, bytes) {
                 if let Some(confirmed) = self.next().await {
                     each(confirmed);
                 }
             }
-            self.send_part(events, bytes, tag.clone(), offset);
-            offset += count;
-            events = rest;
+            self.send_part(part, bytes, tag.clone(), offset);
         }
     }
 
@@ -146,10 +145,6 @@ impl<T: Send + Sync + 'static> Outbox<T> {
     }
 }
 
-fn size(events: &[Event]) -> usize {
-    events.iter().map(Event::size).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
@@ -157,7 +152,7 @@ mod tests {
 
     use super::*;
     use crate::broker::Receipts;
-    use crate::event::{Batch, Headers, Name, Position};
+    use crate::event::{Batch, Events, Headers, Name, Position};
 
     /// Holds every batch back until it is told to answer.
     #[derive(Clone, Default)]
@@ -165,7 +160,7 @@ mod tests {
     type Waiting = (usize, oneshot::Sender<usize>);
 
     impl Publisher for Held {
-        fn send(&self, events: Vec<Event>) -> Receipts {
+        fn send(&self, events: Events) -> Receipts {
             let (answer, answered) = oneshot::channel();
             self.0.lock().unwrap().push((events.len(), answer));
             Box::pin(async move {
@@ -188,7 +183,7 @@ mod tests {
         }
     }
 
-    fn events(count: usize, size: usize) -> Vec<Event> {
+    fn events(count: usize, size: usize) -> Events {
         let (topic, payload): (Name, _) = ("t".into(), vec![b'x'; size]);
         let mut batch = Batch::default();
         for _ in 0..count {

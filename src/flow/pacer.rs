@@ -148,7 +148,7 @@ mod tests {
         for time in times {
             batch.push(&topic, None, Headers::default(), None, Some(*time), Position::Unknown);
         }
-        batch.finish()
+        batch.finish().to_vec()
     }
 
     /// When each event goes, in milliseconds after the start.

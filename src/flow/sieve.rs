@@ -1,7 +1,7 @@
 //! Which of the events that were read are wanted: those in the range of time that pass the filters.
 
 use super::filter::{Filter, Tally, Verdict};
-use crate::event::Event;
+use crate::event::{Event, Events};
 use crate::settings::point::Range;
 
 /// The range and the filters of a command.
@@ -38,7 +38,7 @@ impl Sieve {
     }
 
     /// The events that are wanted. Errors: a filter took too long for the third time.
-    pub async fn sift(&mut self, mut events: Vec<Event>) -> anyhow::Result<Vec<Event>> {
+    pub async fn sift(&mut self, mut events: Events) -> anyhow::Result<Events> {
         if self.range.from.is_some() || self.range.to.is_some() {
             // Without a time it is in no range of times, and left out by none.
             events.retain(|event| event.timestamp().is_none_or(|at| self.range.holds(at)));

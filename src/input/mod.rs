@@ -13,13 +13,13 @@ pub use reader::{Input, Source};
 pub use shape::{CloudEvent, Shape};
 pub use split::Format;
 
-use crate::event::Event;
+use crate::event::{Event, Events};
 
 /// Some events, in the order of the input, and what was not one.
 #[derive(Debug, Default)]
 pub struct Chunk {
     /// The events.
-    pub events: Vec<Event>,
+    pub events: Events,
     /// Where each came from.
     pub places: Places,
     /// What could not be read as an event, in order.

@@ -8,7 +8,7 @@ use super::split::{Piece, What};
 use super::{Broken, Chunk};
 use crate::event::cloudevents::{self, Binding};
 use crate::event::line::{self, Parsed};
-use crate::event::{Batch, Headers, HeadersBuf, Millis, Name, Position, Slice, time, trace};
+use crate::event::{Batch, Event, Headers, HeadersBuf, Millis, Name, Position, Slice, time, trace};
 use crate::flow::failures;
 
 /// What the flags say about every event.
@@ -140,11 +140,10 @@ impl Shaper {
                 Err(why) => raw.push((batch.len(), number, why, bytes)),
             }
         }
-        chunk.broken.extend(raw.into_iter().filter_map(|(before, number, why, bytes)| {
-            let mut one = Batch::default();
+        chunk.broken.extend(raw.into_iter().map(|(before, number, why, bytes)| {
             let topic = self.shape.topic.as_ref().unwrap_or(&self.empty);
-            one.push(topic, None, Headers::default(), Some(bytes), None, Position::Unknown);
-            Some(Broken { before, number, why, raw: one.finish().pop()? })
+            let raw = Event::new(topic, None, Headers::default(), Some(bytes), None, Position::Unknown);
+            Broken { before, number, why, raw }
         }));
         chunk.events = batch.finish();
     }

@@ -180,7 +180,7 @@ mod tests {
         let mut batch = Batch::default();
         let at = Position::Offset(1);
         batch.push(&topic, Some(b"x"), headers.as_headers(), Some(payload.as_bytes()), Some(0), at);
-        batch.finish()
+        batch.finish().to_vec()
     }
 
     async fn matches(all: &[&str], payload: &str) -> Answer<bool> {

@@ -180,7 +180,7 @@ mod tests {
             let position = Position::Offset(i as i64);
             batch.push(&topic, None, Headers::default(), Some(payload.as_bytes()), None, position);
         }
-        batch.finish()
+        batch.finish().to_vec()
     }
 
     fn runner() -> Runner<usize> {

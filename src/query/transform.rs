@@ -8,7 +8,7 @@ use jaq_json::{Map, Rc, Val};
 
 use super::runner::Runner;
 use super::{Answer, Query, value};
-use crate::event::{Batch, Event, Position, line};
+use crate::event::{Event, Position, line};
 use crate::outcome::Failure;
 
 /// What an event may have; anything else in a result is a slip of the pen.
@@ -100,9 +100,7 @@ fn changed(event: &Event, before: &Val, after: &Val) -> Result<Event, String> {
     };
     let headers = if same("headers") { event.headers() } else { parsed.headers.as_headers() };
     let timestamp = if same("timestamp") { event.timestamp() } else { parsed.timestamp };
-    let mut batch = Batch::default();
-    batch.push(&topic, parsed.key.as_deref(), headers, payload.as_deref(), timestamp, position);
-    let made = batch.finish().pop().ok_or("nothing was made")?;
+    let made = Event::new(&topic, parsed.key.as_deref(), headers, payload.as_deref(), timestamp, position);
     Ok(match event.extra() {
         Some(extra) => made.with_extra(extra.clone()),
         None => made,
@@ -165,7 +163,7 @@ fn payload(encoding: Option<&Val>, payload: Option<&Val>) -> Result<Option<Vec<u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{HeaderValue, HeadersBuf};
+    use crate::event::{Batch, HeaderValue, HeadersBuf};
 
     fn event(payload: Option<&[u8]>) -> Event {
         let topic = "orders".into();
@@ -174,7 +172,7 @@ mod tests {
         headers.push(b"b", HeaderValue::Bytes(b"\xff"));
         let mut batch = Batch::default();
         batch.push(&topic, Some(b"k"), headers.as_headers(), payload, Some(5), Position::Offset(7));
-        batch.finish().remove(0)
+        batch.finish()[0].clone()
     }
 
     async fn apply(text: &str, payload: Option<&[u8]>) -> Answer<Vec<Event>> {

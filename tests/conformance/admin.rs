@@ -183,7 +183,7 @@ async fn what_is_missing_is_named(rig: Rig) {
             }
             Ok(mut reader) => {
                 let publisher = rig.broker.publisher(PublishOptions::default()).await.unwrap();
-                publisher.send(vec![said(&missing, "0")]).await.remove(0).unwrap();
+                publisher.send(vec![said(&missing, "0")].into()).await.remove(0).unwrap();
                 let first = next_n(&mut reader, 1).await;
                 assert_ne!(first[0].position(), &Position::Unknown);
             }

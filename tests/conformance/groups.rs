@@ -150,7 +150,7 @@ async fn dropping_receive_at_random_loses_nothing(rig: Rig) {
     while got.len() < 1500 {
         if sent < 1500 && random.bool() {
             let size = random.usize(1..=100).min(1500 - sent);
-            drop(publisher.send(rig.numbered(&topic, sent, size, 7)));
+            drop(publisher.send(rig.numbered(&topic, sent, size, 7).into()));
             sent += size;
         }
         match timeout(Duration::from_micros(random.u64(0..2000)), member.step()).await {

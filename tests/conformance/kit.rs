@@ -110,7 +110,7 @@ impl Rig {
 
     /// Publishes before anybody is there to get it, which a broker may refuse as going nowhere.
     pub async fn publish_to_nobody(&self, events: Vec<Event>) {
-        for receipt in self.publisher().await.send(events).await {
+        for receipt in self.publisher().await.send(events.into()).await {
             let nowhere = receipt.as_ref().is_err_and(|error| error.kind() == Kind::Unroutable);
             assert!(receipt.is_ok() || (nowhere && !self.can(&abilities::HISTORY)), "{receipt:?}");
         }
@@ -140,7 +140,7 @@ impl Rig {
 
     /// Publishes, and fails unless every event was acknowledged.
     pub async fn publish(&self, events: Vec<Event>) -> Vec<Receipt> {
-        self.publisher().await.send(events).await.into_iter().map(Result::unwrap).collect()
+        self.publisher().await.send(events.into()).await.into_iter().map(Result::unwrap).collect()
     }
 
     /// `n` events with payloads `from..from + n`, over so many keys (0: no key; fewer where a broker has none).
@@ -212,7 +212,7 @@ pub fn batch(topic: &Name, parts: impl IntoIterator<Item = KeyAndPayload>) -> Ve
         let headers = HeadersBuf::default();
         batch.push(topic, key.as_deref(), headers.as_headers(), payload.as_deref(), None, Position::Unknown);
     }
-    batch.finish()
+    batch.finish().to_vec()
 }
 
 /// One event with all of its parts.
@@ -225,7 +225,7 @@ pub fn event(
 ) -> Event {
     let mut batch = Batch::default();
     batch.push(topic, key, headers.as_headers(), payload, timestamp, Position::Unknown);
-    batch.finish().remove(0)
+    batch.finish()[0].clone()
 }
 
 /// One event without key or headers.
@@ -263,7 +263,7 @@ pub async fn to_end(mut reader: Box<dyn Reader>) -> Vec<Event> {
         match timeout(PATIENCE, reader.next()).await.expect("the reader reaches its stop").unwrap() {
             Read::Events(events) => {
                 assert!(!events.is_empty(), "a batch is never empty");
-                all.extend(events);
+                all.extend_from_slice(&events);
             }
             Read::CaughtUp => {}
             Read::End => break,
@@ -280,7 +280,7 @@ pub async fn next_n(reader: &mut Box<dyn Reader>, n: usize) -> Vec<Event> {
     while all.len() < n {
         match timeout_at(until, reader.next()).await {
             Err(_) => panic!("{} of {n} events came: {:?}", all.len(), texts(&all)),
-            Ok(Ok(Read::Events(events))) => all.extend(events),
+            Ok(Ok(Read::Events(events))) => all.extend_from_slice(&events),
             Ok(Ok(Read::CaughtUp)) => {}
             Ok(Ok(Read::End)) => panic!("the end after {} of {n} events", all.len()),
             Ok(Err(error)) => panic!("{error}"),

@@ -75,14 +75,14 @@ async fn names_of_topics_are_taken_whole_or_refused(rig: Rig) {
             let error = made.unwrap_err();
             assert_eq!(error.kind(), Kind::Invalid, "{name:?}: {error}");
             assert!(error.detail().message.len() > 10, "{name:?} is refused with words, not '{error}'");
-            let receipt = publisher.send(vec![said(&topic, "x")]).await.remove(0);
+            let receipt = publisher.send(vec![said(&topic, "x")].into()).await.remove(0);
             let error = receipt.expect_err("what cannot be made cannot be published to");
             assert_eq!(error.kind(), Kind::Invalid, "{name:?}: {error}");
             continue;
         };
         taken += 1;
         rig.group(&topic, "g", rig.whole_history()).await;
-        publisher.send(vec![said(&topic, &name)]).await.remove(0).unwrap();
+        publisher.send(vec![said(&topic, &name)].into()).await.remove(0).unwrap();
         let mut member = rig.member(&topic, "g", working(1)).await;
         let got = member.take(1).await;
         assert_eq!((text(&got[0].event), got[0].event.topic()), (name.clone(), &topic));

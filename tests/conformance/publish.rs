@@ -57,7 +57,7 @@ async fn an_empty_topic_takes_a_batch_of_every_size(rig: Rig) {
     for size in [1, 2, 999, 3000] {
         let topic = rig.topic(&format!("t{size}")).await;
         let mut watch = rig.watch(&topic).await;
-        let receipts = publisher.send(rig.numbered(&topic, 0, size, 1)).await;
+        let receipts = publisher.send(rig.numbered(&topic, 0, size, 1).into()).await;
         assert_eq!(receipts.into_iter().filter(Result::is_ok).count(), size);
         assert_eq!(sorted(texts(&watch.take(size).await)), numbers(0, size));
     }
@@ -69,7 +69,7 @@ async fn the_order_of_the_calls_is_the_order_of_the_events(rig: Rig) {
     let publisher = rig.publisher().await;
     let (mut sent, mut receipts) = (0, Vec::new());
     for size in (1..40).chain([500, 1, 1]) {
-        receipts.push(publisher.send(rig.numbered(&topic, sent, size, 1)));
+        receipts.push(publisher.send(rig.numbered(&topic, sent, size, 1).into()));
         sent += size;
     }
     for receipt in futures_util::future::join_all(receipts).await.concat() {
@@ -102,8 +102,8 @@ async fn two_publishers_keep_their_own_order(rig: Rig) {
         (rig.publisher().await, rig.another().publisher(PublishOptions::default()).await.unwrap());
     let mut receipts = Vec::new();
     for i in 0..50 {
-        receipts.push(one.send(rig.numbered(&topic, i * 2, 2, 1)));
-        receipts.push(two.send(rig.numbered(&topic, 1000 + i * 2, 2, 1)));
+        receipts.push(one.send(rig.numbered(&topic, i * 2, 2, 1).into()));
+        receipts.push(two.send(rig.numbered(&topic, 1000 + i * 2, 2, 1).into()));
     }
     let receipts: Vec<Receipt> =
         futures_util::future::join_all(receipts).await.concat().into_iter().map(Result::unwrap).collect();
@@ -123,9 +123,9 @@ async fn dropping_the_receipts_does_not_unsend(rig: Rig) {
     let mut watch = rig.watch(&topic).await;
     let publisher = rig.publisher().await;
     for i in 0..10 {
-        drop(publisher.send(rig.numbered(&topic, i, 1, 1)));
+        drop(publisher.send(rig.numbered(&topic, i, 1, 1).into()));
     }
-    publisher.send(rig.numbered(&topic, 10, 1, 1)).await.remove(0).unwrap();
+    publisher.send(rig.numbered(&topic, 10, 1, 1).into()).await.remove(0).unwrap();
     assert_eq!(sorted(texts(&watch.take(11).await)), numbers(0, 11));
 }
 
@@ -170,7 +170,7 @@ async fn an_event_that_is_too_large_is_refused_alone(rig: Rig) {
     let mut watch = rig.watch(&topic).await;
     let large = batch(&topic, [(None, Some(vec![b'x'; most as usize + 1]))]);
     let sent = [large, vec![said(&topic, "after")]].concat();
-    let receipts = rig.publisher().await.send(sent).await;
+    let receipts = rig.publisher().await.send(sent.into()).await;
     let error = receipts[0].as_ref().expect_err("it is too large");
     assert_eq!(error.kind(), Kind::Rejected, "{error}");
     assert!(receipts[1].is_ok());
@@ -228,7 +228,7 @@ async fn as_many_headers_as_are_allowed_and_not_one_more(rig: Rig) {
     assert_eq!(ours(&back[0], &headers), headers.as_headers().iter().collect::<Vec<_>>());
     if most.is_some() {
         headers.push_str("one-more", "x");
-        let error = rig.publisher().await.send(with_headers(&headers)).await.remove(0).unwrap_err();
+        let error = rig.publisher().await.send(with_headers(&headers).into()).await.remove(0).unwrap_err();
         assert_eq!(error.kind(), Kind::Rejected, "{error}");
     }
 }
@@ -313,7 +313,7 @@ async fn an_id_seen_before_is_not_stored_again(rig: Rig) {
     );
     assert_eq!(receipts[3].position, receipts[1].position, "also within one batch");
     let other = rig.another().publisher(PublishOptions::default()).await.unwrap();
-    assert!(other.send(vec![with_id(&topic, "a", "x", false)]).await.remove(0).unwrap().duplicate);
+    assert!(other.send(vec![with_id(&topic, "a", "x", false)].into()).await.remove(0).unwrap().duplicate);
     rig.publish(vec![said(&topic, "4"), said(&topic, "5")]).await;
     assert_eq!(texts(&watch.take(6).await), numbers(0, 6));
 }
@@ -339,7 +339,7 @@ async fn a_delayed_event_comes_later(rig: Rig) {
     let options = PublishOptions { delay: Some(delay), ..Default::default() };
     let later = rig.broker.publisher(options).await.unwrap();
     let before = std::time::Instant::now();
-    later.send(vec![said(&topic, "0")]).await.remove(0).unwrap();
+    later.send(vec![said(&topic, "0")].into()).await.remove(0).unwrap();
     assert_eq!(texts(&watch.take(1).await), ["0"]);
     assert!(before.elapsed() >= delay - Duration::from_millis(50), "after {:?}", before.elapsed());
 }
@@ -352,7 +352,7 @@ async fn a_partition_can_be_chosen(rig: Rig) {
         let at = evcat::event::Position::Partition(partition);
         events.push(&topic, None, Headers::default(), Some(b"p"), None, at);
     }
-    let receipts = rig.publish(events.finish()).await;
+    let receipts = rig.publish(events.finish().to_vec()).await;
     let went: Vec<_> = receipts.iter().map(|receipt| receipt.position.partition()).collect();
     assert_eq!(went, [Some(2), Some(0), Some(2)]);
     let mut options = looking(&[topic], Start::Earliest, evcat::broker::Stop::Now);

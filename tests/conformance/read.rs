@@ -58,11 +58,11 @@ async fn the_end_stays_where_it_was_while_others_publish(rig: Rig) {
     let other = rig.another().publisher(PublishOptions::default()).await.unwrap();
     let mut got = Vec::new();
     loop {
-        for receipt in other.send(rig.numbered(&topics[0], 1000, 50, 3)).await {
+        for receipt in other.send(rig.numbered(&topics[0], 1000, 50, 3).into()).await {
             receipt.unwrap();
         }
         match timeout(PATIENCE, reader.next()).await.expect("the stop is reached").unwrap() {
-            Read::Events(events) => got.extend(events),
+            Read::Events(events) => got.extend_from_slice(&events),
             Read::CaughtUp => {}
             Read::End => break,
         }
@@ -175,7 +175,7 @@ fn with_position(topic: &Name, payload: &str, near: &Position) -> Event {
     let mut batch = Batch::default();
     let at = near.partition().map_or(Position::Unknown, Position::Partition);
     batch.push(topic, None, Headers::default(), Some(payload.as_bytes()), None, at);
-    batch.finish().remove(0)
+    batch.finish()[0].clone()
 }
 
 async fn a_stop_at_positions(rig: Rig) {
@@ -265,7 +265,7 @@ async fn what_is_held_waits_and_is_not_lost(rig: Rig) {
     }
     let mut reader = rig.reader(&topics, Start::Earliest, Stop::Now).await;
     let mut got = match reader.next().await.unwrap() {
-        Read::Events(events) => events,
+        Read::Events(events) => events.to_vec(),
         other => panic!("{other:?}"),
     };
     reader.hold(&[(topics[0].clone(), None)]);
@@ -274,7 +274,7 @@ async fn what_is_held_waits_and_is_not_lost(rig: Rig) {
         match read.unwrap() {
             Read::Events(events) => {
                 assert!(events.iter().all(|event| event.topic() == &topics[1]), "a is held");
-                got.extend(events);
+                got.extend_from_slice(&events);
             }
             Read::CaughtUp => {}
             Read::End => panic!("the end cannot be reached while a is held"),
@@ -300,7 +300,7 @@ async fn dropping_next_at_random_loses_nothing(rig: Rig) {
     while got.len() < 4000 {
         if sent < 4000 && random.bool() {
             let size = random.usize(1..=200).min(4000 - sent);
-            drop(publisher.send(rig.numbered(&topic, sent, size, 1)));
+            drop(publisher.send(rig.numbered(&topic, sent, size, 1).into()));
             sent += size;
         }
         match timeout(Duration::from_micros(random.u64(0..1500)), reader.next()).await {
@@ -334,7 +334,7 @@ async fn another_client_sees_it_at_once(rig: Rig) {
 async fn until_events(reader: &mut Box<dyn evcat::broker::Reader>) -> Vec<Event> {
     loop {
         match reader.next().await.unwrap() {
-            Read::Events(events) => return events,
+            Read::Events(events) => return events.to_vec(),
             Read::CaughtUp => {}
             Read::End => panic!("nobody set a stop"),
         }

@@ -108,7 +108,7 @@ async fn the_last_n(rig: &Rig) {
 
 async fn sending(rig: &Rig, event: Event) {
     let publisher = rig.nowhere().publisher(PublishOptions::default()).await.unwrap();
-    refused(publisher.send(vec![event]).await.remove(0));
+    refused(publisher.send(vec![event].into()).await.remove(0));
 }
 
 async fn a_key(rig: &Rig) {
@@ -144,7 +144,7 @@ async fn a_timestamp(rig: &Rig) {
 async fn a_partition(rig: &Rig) {
     let mut batch = Batch::default();
     batch.push(&"t".into(), None, Headers::default(), Some(b"p"), None, Position::Partition(1));
-    sending(rig, batch.finish().remove(0)).await;
+    sending(rig, batch.finish()[0].clone()).await;
     if rig.can(&abilities::PEEK) {
         looking(rig, Start::Latest, Some(1)).await;
     }

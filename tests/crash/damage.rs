@@ -79,7 +79,7 @@ async fn refusal(broker: &Arc<dyn Broker>) -> Error {
     match broker.publisher(PublishOptions::default()).await {
         Err(error) => error,
         Ok(publisher) => {
-            let receipt = publisher.send(events("o", [("k".into(), "x".into())])).await.remove(0);
+            let receipt = publisher.send(events("o", [("k".into(), "x".into())]).into()).await.remove(0);
             receipt.expect_err("it cannot be stored")
         }
     }
@@ -272,7 +272,7 @@ fn full(disk: &Path) {
         let (mut acknowledged, mut refused) = (0, None);
         while refused.is_none() && acknowledged < 40_000 {
             let batch = events("o", (acknowledged..acknowledged + 100).map(|i| ("k".into(), payload(i))));
-            for receipt in publisher.send(batch).await {
+            for receipt in publisher.send(batch.into()).await {
                 match receipt {
                     Ok(_) => acknowledged += 1,
                     Err(error) => refused = Some(error),

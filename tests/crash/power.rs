@@ -330,7 +330,7 @@ impl Held {
 async fn goes_on(path: &Path, store: &Store) -> Result<(), String> {
     let broker = open(path);
     let publisher = broker.publisher(PublishOptions::default()).await.map_err(|error| error.to_string())?;
-    let receipt = publisher.send(events("o", [("k".into(), "after".into())])).await.remove(0);
+    let receipt = publisher.send(events("o", [("k".into(), "after".into())]).into()).await.remove(0);
     let receipt = receipt.map_err(|error| error.to_string())?;
     let (want, got) = (store.events("o").len(), receipt.position.offset());
     if got != Some(want as i64) {

@@ -32,12 +32,12 @@ pub fn events(topic: &str, parts: impl IntoIterator<Item = (String, String)>) ->
         let (key, payload) = (Some(key.as_bytes()), Some(payload.as_bytes()));
         batch.push(&topic, key, Headers::default(), payload, None, Position::Unknown);
     }
-    batch.finish()
+    batch.finish().to_vec()
 }
 
 /// Publishes, and fails unless all of it was acknowledged.
 pub async fn publish(publisher: &dyn Publisher, events: Vec<Event>) -> Vec<Receipt> {
-    publisher.send(events).await.into_iter().map(Result::unwrap).collect()
+    publisher.send(events.into()).await.into_iter().map(Result::unwrap).collect()
 }
 
 /// The payloads of a topic from its beginning to its end as it is now.

@@ -31,7 +31,7 @@ pub fn number(event: &Event) -> i64 {
 fn event(topic: &str, key: Option<&[u8]>, payload: &[u8]) -> Event {
     let mut batch = Batch::default();
     batch.push(&topic.into(), key, Headers::default(), Some(payload), None, Position::Unknown);
-    batch.finish().remove(0)
+    batch.finish()[0].clone()
 }
 
 /// A broker with a topic, a group, its dead letters, and events in it.

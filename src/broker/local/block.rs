@@ -255,7 +255,7 @@ mod tests {
             Some(*at),
             Position::Unknown,
         );
-        batch.finish().remove(0)
+        batch.finish()[0].clone()
     }
 
     type Stored = (Millis, Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>);

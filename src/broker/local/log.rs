@@ -170,7 +170,7 @@ pub fn event_at(sql: &Connection, topic: &Topic, offset: i64) -> Result<Option<E
         }
         Ok(ControlFlow::Break(()))
     })?;
-    Ok(batch.finish().pop())
+    Ok(batch.finish().first().cloned())
 }
 
 /// Adds the events of a row whose offsets lie in `range` to a batch. Many cost one copy of the block; few one of their

@@ -108,7 +108,9 @@ impl Loot {
 
     /// Each event with its row and attempt.
     pub fn finish(self) -> impl Iterator<Item = (Event, Slot, u32)> {
-        self.batch.finish().into_iter().zip(self.slots).map(|(event, (slot, attempt))| {
+        let events = self.batch.finish();
+        self.slots.into_iter().enumerate().map(move |(at, (slot, attempt))| {
+            let event = events[at].clone();
             let bytes = event.size();
             (event, Slot { bytes, ..slot }, attempt)
         })

@@ -17,7 +17,7 @@ use super::log::{self, Topic};
 use super::patience::Patience;
 use super::{MAX_EVENT, dedup, name, retention, worker};
 use crate::broker::{Error, Kind, PublishOptions, Publisher, Receipt, Receipts, Result};
-use crate::event::{Event, Millis, Name, Position};
+use crate::event::{Event, Events, Millis, Name, Position};
 
 /// A transaction ends at this many bytes, although more is queued: receipts come in time, and the lock is let go.
 const TRANSACTION: usize = 2 << 20;
@@ -79,14 +79,14 @@ struct LocalPublisher {
 
 /// One call of `send`.
 struct Job {
-    events: Vec<Event>,
+    events: Events,
     /// The events in blocks, where they are many.
     blocks: Option<Blocks>,
     answer: oneshot::Sender<Vec<Result<Receipt>>>,
 }
 
 impl Publisher for LocalPublisher {
-    fn send(&self, events: Vec<Event>) -> Receipts {
+    fn send(&self, events: Events) -> Receipts {
         let (answer, answered) = oneshot::channel();
         let n = events.len();
         if let Some(jobs) = &self.jobs {
@@ -462,7 +462,7 @@ mod tests {
             let publisher = bench.broker.publisher(PublishOptions::default()).await.unwrap();
             let mut offsets = vec![];
             for i in 0..100 {
-                let receipts = publisher.send(vec![event("a", &i.to_string(), None)]).await;
+                let receipts = publisher.send(vec![event("a", &i.to_string(), None)].into()).await;
                 offsets.push(receipts[0].as_ref().unwrap().position.offset().unwrap());
             }
             offsets

@@ -38,7 +38,7 @@ impl Bench {
 
     /// Sends one batch and waits for its receipts.
     pub async fn publish(&self, events: Vec<Event>) -> Vec<Result<Receipt>> {
-        self.broker.publisher(PublishOptions::default()).await.unwrap().send(events).await
+        self.broker.publisher(PublishOptions::default()).await.unwrap().send(events.into()).await
     }
 
     /// Sends events that nobody refuses, and answers where they lie.
@@ -65,7 +65,7 @@ pub fn full(topic: &str, payload: &str, timestamp: Option<Millis>, pairs: &[(&st
     let mut batch = Batch::default();
     let payload = Some(payload.as_bytes());
     batch.push(&topic.into(), None, headers.as_headers(), payload, timestamp, Position::Unknown);
-    batch.finish().remove(0)
+    batch.finish()[0].clone()
 }
 
 /// The payload as text.

@@ -170,7 +170,7 @@ async fn a_file_that_was_deleted_while_in_use_takes_nothing_more() {
     for all in [true, false] {
         let bench = Bench::new();
         let publisher = bench.broker.publisher(PublishOptions::default()).await.unwrap();
-        assert!(publisher.send(vec![event("t", "1", None)]).await[0].is_ok());
+        assert!(publisher.send(vec![event("t", "1", None)].into()).await[0].is_ok());
         let options = ReadOptions {
             topics: vec!["t".into()],
             partition: None,
@@ -185,7 +185,7 @@ async fn a_file_that_was_deleted_while_in_use_takes_nothing_more() {
         {
             std::fs::remove_file(bench.dir.path().join(name)).unwrap();
         }
-        let refused = publisher.send(vec![event("t", "2", None)]).await.remove(0).unwrap_err();
+        let refused = publisher.send(vec![event("t", "2", None)].into()).await.remove(0).unwrap_err();
         assert_eq!(refused.kind(), Kind::Broken, "nobody would find it again");
         assert!(refused.to_string().contains("deleted"), "{refused}");
         // A reader is woken by that, or by what is written to the new file.

@@ -9,7 +9,7 @@ use anyhow::Context;
 use crate::broker::{ReadOptions, Reader, Start, Stop, TopicInfo, abilities, nearest};
 use crate::commands::topics::literal;
 use crate::deadletter::{self, Letter};
-use crate::event::{Batch, Event, Name, Position, cloudevents, line};
+use crate::event::{Batch, Event, Events, Name, Position, cloudevents, line};
 use crate::outcome::Failure;
 use crate::session::Session;
 
@@ -149,7 +149,7 @@ impl<'a> Heap<'a> {
                 events
             }
         };
-        let dead: Vec<Dead> = events.into_iter().map(Dead::of).collect();
+        let dead: Vec<Dead> = events.iter().cloned().map(Dead::of).collect();
         if let Some(snapshot) = &mut self.snapshot {
             snapshot.add(&dead)?;
         }
@@ -241,7 +241,7 @@ pub async fn reader(
     Ok(session.broker.reader(options).await?)
 }
 
-fn read_lines(path: &Path, lines: &mut BufReader<File>, number: &mut u64) -> anyhow::Result<Vec<Event>> {
+fn read_lines(path: &Path, lines: &mut BufReader<File>, number: &mut u64) -> anyhow::Result<Events> {
     let name = || format!("@{}", path.display());
     let (mut batch, mut text) = (Batch::default(), Vec::new());
     while batch.len() < CHUNK {

@@ -161,7 +161,7 @@ async fn read(
             Read::CaughtUp => (),
             Read::End => break None,
             Read::Events(events) => {
-                for dead in events.into_iter().map(Dead::of) {
+                for dead in events.iter().cloned().map(Dead::of) {
                     if !go_on(&dead) {
                         break 'reading Some(dead);
                     }

@@ -109,7 +109,7 @@ pub async fn settled(session: &Session, dlq: &Name, id: &str) -> anyhow::Result<
             Read::CaughtUp => (),
             Read::End => break None,
             Read::Events(events) => {
-                break events.into_iter().next().filter(|event| *event.position() == position);
+                break events.first().filter(|event| *event.position() == position).cloned();
             }
         }
     };

@@ -1,7 +1,7 @@
 //! What expressions and the schema make of events between the input and the broker.
 
 use crate::event::cloudevents::{self, Binding};
-use crate::event::{Batch, Event, Name};
+use crate::event::{Event, Events, Name};
 use crate::flow::failures::Failures;
 use crate::flow::schema::Schema;
 use crate::input::{Chunk, Places};
@@ -28,7 +28,7 @@ enum For {
 /// Events that may go, and what was left out.
 #[derive(Debug, Default)]
 pub(super) struct Ready {
-    pub events: Vec<Event>,
+    pub events: Events,
     pub places: Places,
     /// Left out by `--transform`.
     pub left_out: u64,
@@ -79,7 +79,7 @@ impl Prepare {
             true => Ready { events, places, ..Ready::default() },
             false => {
                 let mut broken = broken.into_iter().peekable();
-                let mut ready = Ready::default();
+                let (mut ready, mut going) = (Ready::default(), Vec::new());
                 let made = self.events(&events).await?;
                 ready.places = Places { numbers: Vec::new(), ..places.clone() };
                 'events: for (index, made) in made.into_iter().map(Some).chain([None]).enumerate() {
@@ -94,8 +94,8 @@ impl Prepare {
                         Some(Ok(made)) => {
                             ready.left_out += u64::from(made.is_empty());
                             let number = places.numbers.get(index).copied().unwrap_or_default();
-                            ready.places.numbers.resize(ready.events.len() + made.len(), number);
-                            ready.events.extend(made);
+                            ready.places.numbers.resize(going.len() + made.len(), number);
+                            going.extend(made);
                         }
                         Some(Err(why)) => {
                             failures.refused(places.name(index), why, &events[index])?;
@@ -105,6 +105,7 @@ impl Prepare {
                         }
                     }
                 }
+                ready.events = going.into();
                 ready
             }
         };
@@ -171,9 +172,7 @@ impl Prepare {
             }
         }
         let headers = headers.as_ref().map_or(event.headers(), |list| list.as_headers());
-        let mut batch = Batch::default();
         let position = event.position().clone();
-        batch.push(&topic, key.as_deref(), headers, event.payload(), event.timestamp(), position);
-        batch.finish().pop().ok_or_else(|| "nothing was made".into())
+        Ok(Event::new(&topic, key.as_deref(), headers, event.payload(), event.timestamp(), position))
     }
 }

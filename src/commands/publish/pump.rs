@@ -6,7 +6,7 @@ use super::plan::Plan;
 use super::prepare::Ready;
 use super::receipt::Receipts;
 use crate::broker::Kind;
-use crate::event::Event;
+use crate::event::Events;
 use crate::flow::failures::Failures;
 use crate::flow::outbox::{Confirmed, Outbox, Window};
 use crate::input::{Chunk, Places};
@@ -49,7 +49,7 @@ struct Run<'a> {
 /// What is ready to go, and waits for room or for its time.
 #[derive(Default)]
 struct Pending {
-    events: Vec<Event>,
+    events: Events,
     places: Places,
     bytes: usize,
 }
@@ -143,9 +143,10 @@ pub(super) async fn run(plan: Plan, session: &Session) -> anyhow::Result<Outcome
 impl Pending {
     /// Takes the first events off.
     fn cut(&mut self, count: usize) -> Pending {
-        let events = self.events.split_off(count);
+        let events = self.events.slice(count..self.events.len());
+        self.events.truncate(count);
         let numbers = self.places.numbers.split_off(count);
-        let bytes = events.iter().map(Event::size).sum();
+        let bytes = events.size();
         let places = Places { numbers, ..self.places.clone() };
         std::mem::replace(self, Pending { events, places, bytes })
     }
@@ -171,7 +172,7 @@ impl Run<'_> {
             prepare.chunk(chunk, &mut self.failures, self.stop_at_error).await?;
         self.counts.left_out += left_out;
         self.failures.flush()?;
-        let bytes = events.iter().map(Event::size).sum();
+        let bytes = events.size();
         self.ended |= stop;
         Ok(Pending { events, places, bytes })
     }

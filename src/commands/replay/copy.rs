@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::broker::{Broker, abilities};
 use crate::commands::topics::literal;
 use crate::deadletter::copy::run_id;
-use crate::event::{Batch, Event, HeadersBuf, Name, Position, cloudevents, own, time};
+use crate::event::{Batch, Event, Events, HeadersBuf, Name, Position, cloudevents, own, time};
 use crate::outcome::Failure;
 use crate::output::words;
 use crate::session::{Endpoint, Session, guard, writable};
@@ -84,7 +84,7 @@ impl Copying {
     }
 
     /// The copies of these events.
-    pub fn copies(&self, events: &[Event]) -> Vec<Event> {
+    pub fn copies(&self, events: &[Event]) -> Events {
         let partitions = events.first().is_some_and(|event| {
             self.broker.capabilities(self.into.as_ref().unwrap_or(event.topic())).partitions
         });
@@ -99,13 +99,15 @@ impl Copying {
             let at = event.timestamp().filter(|_| self.verbatim);
             batch.push(topic, event.key(), headers.as_headers(), event.payload(), at, place);
         }
-        let mut copies = batch.finish();
-        for (copy, event) in copies.iter_mut().zip(events) {
-            if let Some(extra) = event.extra() {
-                *copy = copy.clone().with_extra(extra.clone());
-            }
+        let copies = batch.finish();
+        if events.iter().all(|event| event.extra().is_none()) {
+            return copies;
         }
-        copies
+        let with = |(copy, event): (&Event, &Event)| match event.extra() {
+            Some(extra) => copy.clone().with_extra(extra.clone()),
+            None => copy.clone(),
+        };
+        copies.iter().zip(events).map(with).collect()
     }
 
     /// `evcat-replay-*` says what it is a copy of. A copy is for everybody, also one of an event that was put back for

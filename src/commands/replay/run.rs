@@ -6,7 +6,7 @@ use indicatif::ProgressBar;
 
 use super::sink::{Account, Sink, Target, place};
 use crate::broker::Read;
-use crate::event::{Event, Name};
+use crate::event::{Event, Events, Name};
 use crate::flow::checkpoint::Progress;
 use crate::flow::merge::Merge;
 use crate::flow::pacer::Pacer;
@@ -161,44 +161,45 @@ impl Replay<'_> {
 
     async fn batch(
         &mut self,
-        events: Vec<Event>,
+        events: Events,
         sink: &mut Sink,
         progress: &mut Progress,
     ) -> anyhow::Result<()> {
         let keeps = self.account.keeps_places();
-        let mut passed = if keeps { events.clone() } else { Vec::new() }.into_iter();
+        let all = if keeps { events.clone() } else { Events::default() };
+        let mut passed = all.iter();
         let chosen = self.choose(events).await?;
         self.chosen += chosen.len() as u64;
         if let (true, Sink::Stdout(screen)) = (self.sieve.selects(), &mut *sink) {
             for results in self.sieve.select(&chosen).await? {
                 screen.values(&results).await?;
             }
-            passed.for_each(|event| progress.pass(&event));
+            passed.for_each(|event| progress.pass(event));
             let chunk = self.account.begin(0, progress.places().clone());
             self.account.settled(chunk, 0);
             return Ok(());
         }
-        let mut rest = &chosen[..];
-        while !rest.is_empty() && !self.account.stopped {
+        let mut done = 0;
+        while done < chosen.len() && !self.account.stopped {
             let count = loop {
                 tokio::select! {
-                    count = self.pacer.permit(rest) => break count,
+                    count = self.pacer.permit(&chosen[done..]) => break count,
                     heard = sink.hear(&mut self.account) => heard?,
                 }
             };
-            let (now, later) = rest.split_at(count);
-            rest = later;
+            let now = chosen.slice(done..done + count);
+            done += count;
             if keeps && let Some(last) = now.last() {
                 let is_last = |e: &Event| e.position() == last.position() && e.topic() == last.topic();
                 for event in passed.by_ref() {
-                    progress.pass(&event);
-                    if is_last(&event) {
+                    progress.pass(event);
+                    if is_last(event) {
                         break;
                     }
                 }
                 // Behind the last that is wanted, those that are not wanted are passed with it.
-                if later.is_empty() {
-                    passed.by_ref().for_each(|event| progress.pass(&event));
+                if done == chosen.len() {
+                    passed.by_ref().for_each(|event| progress.pass(event));
                 }
             }
             let (out, failed) = self.change(now).await?;
@@ -215,7 +216,7 @@ impl Replay<'_> {
             }
         }
         if chosen.is_empty() && keeps {
-            passed.for_each(|event| progress.pass(&event));
+            passed.for_each(|event| progress.pass(event));
             let chunk = self.account.begin(0, progress.places().clone());
             self.account.settled(chunk, 0);
         }
@@ -223,7 +224,7 @@ impl Replay<'_> {
     }
 
     /// Those in the range that pass the filters and, with `--invalid-for`, break the schema.
-    async fn choose(&mut self, events: Vec<Event>) -> anyhow::Result<Vec<Event>> {
+    async fn choose(&mut self, events: Events) -> anyhow::Result<Events> {
         let mut events = self.sieve.sift(events).await?;
         if let Some(invalid) = &mut self.schema {
             events.retain(|event| match invalid.schema.check(event) {
@@ -241,10 +242,10 @@ impl Replay<'_> {
     }
 
     /// What `--transform` makes of these, and how many it failed on.
-    async fn change(&mut self, events: &[Event]) -> anyhow::Result<(Vec<Event>, usize)> {
-        let Some(transform) = &mut self.transform else { return Ok((events.to_vec(), 0)) };
+    async fn change(&mut self, events: Events) -> anyhow::Result<(Events, usize)> {
+        let Some(transform) = &mut self.transform else { return Ok((events, 0)) };
         let (mut out, mut failed) = (Vec::new(), 0);
-        for (event, answer) in events.iter().zip(transform.apply(events, None).await?) {
+        for (event, answer) in events.iter().zip(transform.apply(&events, None).await?) {
             match answer {
                 Ok(changed) => out.extend(changed),
                 Err(why) => {
@@ -253,6 +254,6 @@ impl Replay<'_> {
                 }
             }
         }
-        Ok((out, failed))
+        Ok((out.into(), failed))
     }
 }

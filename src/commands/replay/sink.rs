@@ -9,7 +9,7 @@ use super::OnError;
 use super::copy::Copying;
 use super::work::{Handling, Hands};
 use crate::broker::PublishOptions;
-use crate::event::Event;
+use crate::event::{Event, Events};
 use crate::flow::checkpoint::{Checkpoint, Places};
 use crate::flow::failures::Failures;
 use crate::flow::outbox::{Confirmed, Outbox, Window};
@@ -65,13 +65,13 @@ impl Target {
 pub enum Sink {
     Stdout(Box<Screen>),
     /// The tag is the number of the chunk, and the events as they were before they were copied.
-    Copy(Box<Copying>, Outbox<(u64, Vec<Event>)>),
+    Copy(Box<Copying>, Outbox<(u64, Events)>),
     Command(Hands),
 }
 
 impl Sink {
     /// Takes a chunk; waits while too much is under way.
-    pub async fn put(&mut self, chunk: u64, events: Vec<Event>, account: &mut Account) -> anyhow::Result<()> {
+    pub async fn put(&mut self, chunk: u64, events: Events, account: &mut Account) -> anyhow::Result<()> {
         match self {
             Sink::Stdout(screen) => {
                 screen.events(&events).await?;
@@ -83,14 +83,16 @@ impl Sink {
                 }
             }
             Sink::Copy(copying, outbox) => {
-                for part in events.chunks(Window::default().events) {
-                    let size = part.iter().map(Event::size).sum();
+                let most = Window::default().events;
+                for from in (0..events.len()).step_by(most) {
+                    let part = events.slice(from..events.len().min(from + most));
+                    let size = part.size();
                     while !outbox.has_room(part.len(), size) {
                         if let Some(confirmed) = outbox.next().await {
                             account.confirmed(confirmed)?;
                         }
                     }
-                    outbox.send(copying.copies(part), (chunk, part.to_vec()));
+                    outbox.send(copying.copies(&part), (chunk, part));
                 }
                 account.save_if_due()?;
             }
@@ -245,7 +247,7 @@ impl Account {
         }
     }
 
-    fn confirmed(&mut self, confirmed: Confirmed<(u64, Vec<Event>)>) -> anyhow::Result<()> {
+    fn confirmed(&mut self, confirmed: Confirmed<(u64, Events)>) -> anyhow::Result<()> {
         let (chunk, originals) = &*confirmed.tag;
         for (original, receipt) in originals[confirmed.offset..].iter().zip(&confirmed.receipts) {
             match receipt {

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::sink::{Account, place};
-use crate::event::Event;
+use crate::event::{Event, Events};
 use crate::flow::driver::Told;
 use crate::flow::handler::{self, Command, Crew, Program, Relay};
 use crate::flow::lanes::Verdict;
@@ -64,8 +64,8 @@ impl Hands {
     }
 
     /// Takes events; waits while too many do.
-    pub async fn put(&mut self, chunk: u64, events: Vec<Event>, account: &mut Account) -> anyhow::Result<()> {
-        for event in events {
+    pub async fn put(&mut self, chunk: u64, events: Events, account: &mut Account) -> anyhow::Result<()> {
+        for event in &events {
             let mut hasher = DefaultHasher::new();
             (event.topic(), event.key()).hash(&mut hasher);
             // Without a key there is no order to keep.
@@ -73,7 +73,7 @@ impl Hands {
                 Some(_) => (hasher.finish() % self.lanes.len() as u64) as usize,
                 None => (0..self.lanes.len()).min_by_key(|lane| self.lanes[*lane].queue.len()).unwrap_or(0),
             };
-            self.lanes[number].queue.push_back((chunk, event));
+            self.lanes[number].queue.push_back((chunk, event.clone()));
             self.waiting += 1;
             self.start(number);
             while self.waiting >= WAITING && !account.stopped {

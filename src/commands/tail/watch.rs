@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use crate::broker::Read;
-use crate::event::Event;
+use crate::event::Events;
 use crate::flow::merge::Merge;
 use crate::flow::sieve::Sieve;
 use crate::outcome::Outcome;
@@ -137,7 +137,7 @@ impl Watch<'_> {
     }
 
     /// Prints what is wanted of these, at most `left`; how many that were.
-    async fn print(&mut self, events: Vec<Event>, left: Option<u64>) -> anyhow::Result<u64> {
+    async fn print(&mut self, events: Events, left: Option<u64>) -> anyhow::Result<u64> {
         let mut events = self.sieve.sift(events).await?;
         if let Some(left) = left {
             events.truncate(usize::try_from(left).unwrap_or(usize::MAX));

@@ -12,7 +12,7 @@ fn event(
 ) -> Event {
     let mut batch = Batch::default();
     batch.push(&Name::from("orders"), key, headers, payload, timestamp, position);
-    batch.finish().remove(0)
+    batch.finish()[0].clone()
 }
 
 fn line(event: &Event) -> String {

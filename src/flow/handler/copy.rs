@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use super::Crew;
 use crate::broker::{Kind, Publisher};
-use crate::event::{Batch, Event, HeadersBuf, Name, Position, cloudevents, own};
+use crate::event::{Batch, Event, Events, HeadersBuf, Name, Position, cloudevents, own};
 use crate::flow::driver::{Handler, Tell, Told};
 use crate::flow::lanes::{Failure, Verdict};
 use crate::flow::outbox::{Outbox, Window};
@@ -94,7 +94,7 @@ fn copies(
     into: Option<&Name>,
     binding: cloudevents::Binding,
     keep_timestamp: bool,
-) -> Vec<Event> {
+) -> Events {
     let mut batch = Batch::default();
     for event in events {
         let renamed = cloudevents::rename(event.headers(), binding);

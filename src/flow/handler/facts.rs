@@ -109,7 +109,7 @@ mod tests {
             Some(1_700_000_000_123),
             Position::Offset(42),
         );
-        of(&batch.finish().remove(0), 2, Some("shipping"), "local:")
+        of(&batch.finish()[0].clone(), 2, Some("shipping"), "local:")
     }
 
     fn get(facts: &[(&'static str, OsString)], name: &str) -> Option<String> {

@@ -12,7 +12,7 @@ fn event(key: Option<u8>, offset: i64) -> Event {
     let key = key.map(|key| [key]);
     let key = key.as_ref().map(|key| &key[..]);
     batch.push(&topic, key, Headers::default(), Some(b"payload"), None, Position::Offset(offset));
-    batch.finish().remove(0)
+    batch.finish()[0].clone()
 }
 
 fn delivery(token: u64, key: Option<u8>) -> Delivery {
@@ -517,8 +517,8 @@ fn what_waits_lets_go_of_its_batch() {
     let events = batch.finish();
     let before = events[1].payload().unwrap().as_ptr();
     let mut lanes = Lanes::new(Rules::default(), || 0.0);
-    lanes.delivered(handle(events.into_iter().enumerate().map(|(token, event)| Delivery {
-        event,
+    lanes.delivered(handle(events.iter().enumerate().map(|(token, event)| Delivery {
+        event: event.clone(),
         token: Token(token as u64),
         attempt: Some(1),
     })));

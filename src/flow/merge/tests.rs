@@ -41,7 +41,7 @@ impl Memory {
                     Position::Offset(offset as i64),
                 );
             }
-            left.insert(name.clone(), events.finish().into());
+            left.insert(name.clone(), events.finish().iter().cloned().collect());
             start.push((name.clone(), Position::Offset(0)));
             end.push((name.clone(), Position::Offset(times.len() as i64)));
             order.push(name);
@@ -66,7 +66,7 @@ impl Reader for Memory {
             let mut seen = self.seen.lock().unwrap();
             seen.given += events.len();
             seen.most = seen.most.max(seen.given - seen.taken);
-            return Ok(Read::Events(events));
+            return Ok(Read::Events(events.into()));
         }
         if self.left.values().all(VecDeque::is_empty) && self.bounded {
             return Ok(Read::End);

@@ -15,7 +15,7 @@ fn event(offset: i64, at: Millis, key: Option<&[u8]>, kind: Option<&str>, payloa
     let mut batch = Batch::default();
     let topic = Name::from("orders");
     batch.push(&topic, key, headers.as_headers(), payload, Some(at), Position::Offset(offset));
-    batch.finish().remove(0)
+    batch.finish()[0].clone()
 }
 
 fn printed(human: &mut Human, events: &[Event]) -> String {

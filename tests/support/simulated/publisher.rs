@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evcat::broker::{Error, Kind, PublishOptions, Publisher, Receipts, Result};
-use evcat::event::Event;
+use evcat::event::Events;
 
 use super::World;
 
@@ -25,7 +25,7 @@ struct Sender {
 }
 
 impl Publisher for Sender {
-    fn send(&self, events: Vec<Event>) -> Receipts {
+    fn send(&self, events: Events) -> Receipts {
         // In the call, so that call order is send order.
         let mut receipts = Vec::new();
         for event in &events {

@@ -120,7 +120,7 @@ impl Looker {
             let events = lane.take(&store, self.unsettled)?;
             if !events.is_empty() {
                 self.caught_up = false;
-                return Ok(Some(Read::Events(events)));
+                return Ok(Some(Read::Events(events.into())));
             }
         }
         if self.lanes.iter().all(Lane::is_done) {

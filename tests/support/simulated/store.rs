@@ -161,7 +161,7 @@ impl Store {
             let mut batch = Batch::default();
             let position = shape.position(at, offset, serial, copy);
             batch.push(&name, event.key(), event.headers(), event.payload(), timestamp, position);
-            batch.finish().remove(0)
+            batch.finish()[0].clone()
         };
         let row = stored(OWN, partition.end());
         let position = row.position().clone();

@@ -10,7 +10,7 @@ use super::super::file::Store;
 use super::super::log::{self, Stored, Topic};
 use super::super::settled;
 use crate::broker::{Error, Kind};
-use crate::event::{Batch, Event, Millis, Name};
+use crate::event::{Batch, Events, Millis, Name};
 
 /// A batch ends at this many bytes: few enough switches between threads, and small enough for a processor's cache,
 const BYTES: usize = 256 << 10;
@@ -76,7 +76,7 @@ impl Rows {
     }
 
     /// The events, in order: those of the rows before one that is damaged, and what to say of it.
-    pub fn events(self) -> (Vec<Event>, Option<Error>) {
+    pub fn events(self) -> (Events, Option<Error>) {
         let Rows { topic, bytes, rows } = self;
         let mut batch = Batch::default();
         batch.reserve(rows.iter().map(|row| (row.wanted.end - row.wanted.start) as usize).sum());

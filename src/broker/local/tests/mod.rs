@@ -129,7 +129,7 @@ fn event(topic: &str, key: &str, payload: &str, headers: &[(&str, &str)]) -> Eve
     let key = (!key.is_empty()).then_some(key.as_bytes());
     let (topic, payload) = (Name::from(topic), Some(payload.as_bytes()));
     batch.push(&topic, key, packed.as_headers(), payload, Some(5), Position::Unknown);
-    batch.finish().remove(0)
+    batch.finish()[0].clone()
 }
 
 /// A member with its own store and no thread: dropping it is what `kill -9` does.

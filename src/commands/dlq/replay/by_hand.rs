@@ -7,7 +7,7 @@ use anyhow::Context;
 use serde_json::Value;
 
 use crate::commands::dlq::heap::Dead;
-use crate::event::{Batch, Event, line, own};
+use crate::event::{Event, line, own};
 use crate::outcome::Failure;
 use crate::session::Session;
 
@@ -55,17 +55,14 @@ pub async fn edit(session: &Session, dead: &Dead, run: &str) -> anyhow::Result<O
     for (name, value) in dead.event.headers().iter().filter(|(name, _)| is_ours(name)) {
         headers.push(name, value);
     }
-    let mut batch = Batch::default();
-    batch.push(
+    Ok(Some(Event::new(
         dead.event.topic(),
         parsed.key.as_deref(),
         headers.as_headers(),
         payload.as_deref(),
         dead.event.timestamp(),
         dead.event.position().clone(),
-    );
-    let mut events = batch.finish();
-    Ok(Some(events.remove(0)))
+    )))
 }
 
 fn is_ours(name: &[u8]) -> bool {

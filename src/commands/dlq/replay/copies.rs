@@ -87,7 +87,7 @@ impl Work<'_> {
             let now: Vec<Event> = events.drain(..permitted).collect();
             let tag: Going = those.drain(..permitted).collect();
             match &mut self.hands {
-                None => outbox.push(now, tag, |confirmed| note(confirmed, receipts)).await,
+                None => outbox.push(now.into(), tag, |confirmed| note(confirmed, receipts)).await,
                 Some(hands) => {
                     for (event, (dead, _)) in now.into_iter().zip(tag) {
                         let group = dead.letter.group.as_deref();

@@ -3,7 +3,7 @@
 use crate::commands::dlq::heap::Dead;
 use crate::deadletter::Letter;
 use crate::event::cloudevents::{self, Binding};
-use crate::event::{Batch, Event, Position};
+use crate::event::{Event, Position};
 use crate::flow::schema::Schema;
 use crate::query::Transform;
 
@@ -73,8 +73,7 @@ impl Edits {
         }
         let mut headers = cloudevents::without(edited.headers(), "id");
         cloudevents::write(&mut headers, self.binding, "id", &uuid::Uuid::now_v7().to_string());
-        let mut batch = Batch::default();
-        batch.push(
+        let event = Event::new(
             edited.topic(),
             edited.key(),
             headers.as_headers(),
@@ -82,8 +81,6 @@ impl Edits {
             edited.timestamp(),
             edited.position().clone(),
         );
-        let mut events = batch.finish();
-        let event = events.remove(0);
         let event = match edited.extra() {
             Some(extra) => event.with_extra(extra.clone()),
             None => event,
@@ -162,7 +159,7 @@ fn lines(event: &Event) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::HeadersBuf;
+    use crate::event::{Batch, HeadersBuf};
 
     fn event(key: &str, payload: &str) -> Event {
         let mut headers = HeadersBuf::default();
@@ -172,7 +169,7 @@ mod tests {
         let at = Position::Offset(3);
         let topic = "orders.shipping.dlq".into();
         batch.push(&topic, Some(key.as_bytes()), headers.as_headers(), Some(payload.as_bytes()), None, at);
-        batch.finish().remove(0)
+        batch.finish()[0].clone()
     }
 
     fn edits(transform: &str) -> Edits {
