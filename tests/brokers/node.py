@@ -1,0 +1,108 @@
+"""One process of a broker: started on its own, remembered in a file, signalled only while it is ours."""
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+# Seconds for an orderly end, before it is killed. The last node of a cluster waits 7 s for a quorum that has left.
+GRACE = 30
+
+
+class Node:
+    """Its directory is DIR/nN; beside what the broker keeps there it has `pid` and `out.log`."""
+
+    def __init__(self, instance_dir, number, ports):
+        self.number, self.ports = number, ports
+        self.dir = instance_dir / f"n{number}"
+
+    def __str__(self):
+        return f"node {self.number}"
+
+    def start(self, argv, environment):
+        """Detached, so that a Ctrl-C meant for the tests does not end it."""
+        self.dir.mkdir(exist_ok=True)
+        with open(self.dir / "out.log", "ab") as log:
+            process = subprocess.Popen(
+                argv,
+                cwd=self.dir,
+                env=os.environ | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        (self.dir / "pid").write_text(f"{process.pid} {look(process.pid)[1]}")
+
+    def pid(self):
+        """Of the process, while it is there and is the one that was started: numbers are used again."""
+        try:
+            pid, started = (self.dir / "pid").read_text().split(maxsplit=1)
+        except (FileNotFoundError, ValueError):
+            return None
+        found = look(int(pid))
+        # A zombie has ended: it waits for a parent that may take its time.
+        return int(pid) if found and found[0] != "Z" and found[1] == started else None
+
+    def state(self):
+        """running, paused or ended."""
+        pid = self.pid()
+        found = pid and look(pid)
+        if not found or found[0] == "Z":
+            return "ended"
+        return "paused" if found[0] == "T" else "running"
+
+    def log(self):
+        try:
+            return (self.dir / "out.log").read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def kill(self):
+        self.signal(signal.SIGKILL)
+        self.becomes("ended")
+
+    def pause(self):
+        self.signal(signal.SIGSTOP)
+        self.becomes("paused", "ended")
+
+    def resume(self):
+        self.signal(signal.SIGCONT)
+        self.becomes("running", "ended")
+
+    def terminate(self):
+        """An orderly end."""
+        self.signal(signal.SIGTERM)
+        self.signal(signal.SIGCONT)
+        if not self.becomes("ended", within=GRACE):
+            self.kill()
+
+    def signal(self, which):
+        pid = self.pid()
+        if pid:
+            try:
+                os.kill(pid, which)
+            except ProcessLookupError:
+                pass
+
+    def becomes(self, *states, within=GRACE):
+        until = time.monotonic() + within
+        while self.state() not in states:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.01)
+        return True
+
+
+def look(pid):
+    """The state letter of a process and when it started, or None if there is no such process."""
+    if Path("/proc/self/stat").exists():
+        try:
+            # The name, in brackets, may hold anything; what comes after the last bracket is plain.
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        return fields[0], fields[19]
+    said = subprocess.run(["ps", "-o", "state=,lstart=", "-p", str(pid)], capture_output=True, text=True).stdout
+    state, _, started = said.strip().partition(" ")
+    return (state[0], started.strip()) if state else None
