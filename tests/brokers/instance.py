@@ -50,7 +50,7 @@ class Instance:
         """The instance in `directory`, or the only one that was started without a directory."""
         label = kind.label()
         if directory is None:
-            here = [path.parent for path in RUN.glob("*/instance.json") if read(path)["broker"] == label]
+            here = [each.dir for each in all_in_run() if each.record["broker"] == label]
             if not here:
                 raise Failed(f"no {label} is up in {RUN}")
             if len(here) > 1:
@@ -112,37 +112,38 @@ class Instance:
         shutil.rmtree(self.dir)
 
 
+def all_in_run():
+    """Those that were started without a directory. They can be looked at and ended; what they are, a kind must say."""
+    return [Instance(None, path.parent, read(path)) for path in RUN.glob("*/instance.json")]
+
+
 def up(kind, directory, base_port):
     """Starts an instance on ports that are free, or on those from `base_port` on."""
     why = kind.missing()
     if why:
         raise Unavailable(why)
-    if directory is None:
-        RUN.mkdir(parents=True, exist_ok=True)
-        directory = Path(tempfile.mkdtemp(prefix=f"{kind.label().replace(':', '-')}-", dir=RUN))
-    directory = directory.absolute()
-    if directory.exists() and any(directory.iterdir()):
+    if directory is not None and directory.exists() and any(directory.iterdir()):
         raise Failed(f"{directory} is not empty")
     for attempt in range(1, TRIES + 1):
         made = make(kind, directory, base_port)
         try:
             made.start()
             return made
-        except PortTaken:
+        except BaseException as error:
             made.down()
-            if base_port is not None or attempt == TRIES:
+            if not isinstance(error, PortTaken) or base_port is not None or attempt == TRIES:
                 raise
-        except BaseException:
-            made.down()
-            raise
 
 
 def make(kind, directory, base_port):
     each = len(kind.port_names)
     numbers = free_ports(kind.nodes * each, base_port)
     ports = [dict(zip(kind.port_names, numbers[n * each :])) for n in range(kind.nodes)]
+    if directory is None:
+        RUN.mkdir(parents=True, exist_ok=True)
+        directory = Path(tempfile.mkdtemp(prefix=f"{kind.label().replace(':', '-')}-", dir=RUN))
     directory.mkdir(parents=True, exist_ok=True)
-    made = Instance(kind, directory, {"broker": kind.label(), "ports": ports})
+    made = Instance(kind, directory.absolute(), {"broker": kind.label(), "ports": ports})
     made.save()
     return made
 

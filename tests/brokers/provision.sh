@@ -11,7 +11,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 home=${BROKERS_HOME:-$here/../../target/brokers}
 mkdir -p "$home"
 home=$(cd "$home" && pwd)
-# shellcheck source=versions.env
+# shellcheck source=tests/brokers/versions.env
 . "$here/versions.env"
 
 all=(tls kafka clients kcat)

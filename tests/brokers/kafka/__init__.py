@@ -75,10 +75,14 @@ class Kafka:
             (node.dir / "server.properties").write_text(settings)
             tool = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(node.dir / "server.properties")]
             formats.append(self.tool(node, tool + self.users()))
-        for process in formats:
-            said, _ = process.communicate()
-            if process.returncode != 0:
-                raise Failed(f"{self.label()} cannot be formatted:\n{said}")
+        try:
+            for process in formats:
+                said, _ = process.communicate()
+                if process.returncode != 0:
+                    raise Failed(f"{self.label()} cannot be formatted:\n{said}")
+        finally:
+            for process in formats:
+                process.kill()  # one that goes on would write into a directory that is being removed
 
     def settings(self, instance, node):
         secure = self.variant == "secure"

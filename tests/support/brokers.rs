@@ -1,0 +1,159 @@
+//! Real brokers for the tests: the shared one of a whole run, and private ones to be killed.
+//!
+//! `tests/run` starts the shared brokers and says in the environment where they are. A test without its broker is
+//! skipped, which is printed; `EVCAT_REQUIRE_ALL=1` turns that into a failure.
+#![allow(dead_code, reason = "a suite takes what it needs")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests read their own variables")]
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// How `tests/brokers/broker` ends when a broker cannot run on this machine.
+const UNAVAILABLE: i32 = 69;
+
+/// The URL of the Kafka that all tests of a run share, each with topics of its own; else what is missing.
+///
+/// For suites with their own list of tests, which show a skip themselves.
+pub fn shared_kafka() -> Result<String, String> {
+    let found = std::env::var("EVCAT_TEST_KAFKA").ok().filter(|url| !url.is_empty());
+    found.ok_or_else(|| {
+        "there is no Kafka: EVCAT_TEST_KAFKA is not set (tests/run starts one and sets it)".into()
+    })
+}
+
+/// The URL of the shared Kafka, or `None` after a line that says so.
+pub fn kafka() -> Option<String> {
+    or_skip(shared_kafka())
+}
+
+/// What is there; or `None`, after the reason was printed.
+///
+/// # Panics
+/// If nothing may be skipped.
+pub fn or_skip<T>(found: Result<T, String>) -> Option<T> {
+    let missing = match found {
+        Ok(found) => return Some(found),
+        Err(missing) => missing,
+    };
+    let required = std::env::var("EVCAT_REQUIRE_ALL").is_ok_and(|value| value == "1");
+    assert!(!required, "{missing}, and EVCAT_REQUIRE_ALL is set");
+    // Not by `eprintln!`, which the test runner keeps to itself while a test passes.
+    writeln!(std::io::stderr(), "SKIPPED: {missing}").unwrap();
+    None
+}
+
+/// A Python that has the clients of other people (`confluent_kafka`); else what is missing.
+pub fn python() -> Result<PathBuf, String> {
+    let home =
+        std::env::var_os("BROKERS_HOME").map_or_else(|| project().join("target/brokers"), PathBuf::from);
+    let python = home.join("clients/bin/python");
+    match python.exists() {
+        true => Ok(python),
+        false => Err(format!("{} is not there; run tests/brokers/provision.sh", python.display())),
+    }
+}
+
+/// A broker of one test's own. It and its data are gone when this is dropped.
+pub struct Private {
+    name: &'static str,
+    variables: HashMap<String, String>,
+}
+
+impl Private {
+    /// Starts it and waits until all its nodes answer. `name` as in `tests/brokers/broker`: `kafka:cluster`.
+    /// An error says why it cannot run on this machine.
+    ///
+    /// # Panics
+    /// If it could run, and does not.
+    pub fn up(name: &'static str) -> Result<Private, String> {
+        let output = broker(&["up", name]);
+        if output.status.code() == Some(UNAVAILABLE) {
+            return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+        }
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8(output.stdout).unwrap();
+        // Written for a shell: what holds more than plain characters is in quotes.
+        let variable = |line: &str| {
+            line.split_once('=').map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
+        };
+        Ok(Private { name, variables: said.lines().filter_map(variable).collect() })
+    }
+
+    /// One of the variables that `broker env` prints, such as `EVCAT_TEST_KAFKA_CA`.
+    pub fn variable(&self, name: &str) -> &str {
+        self.variables.get(name).unwrap_or_else(|| panic!("{} has no {name}", self.name))
+    }
+
+    /// All of them.
+    pub fn variables(&self) -> &HashMap<String, String> {
+        &self.variables
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> &str {
+        self.variable("EVCAT_TEST_KAFKA")
+    }
+
+    /// SIGKILL. Nodes are counted from 1.
+    pub fn kill(&self, node: usize) {
+        self.does("kill", Some(node));
+    }
+
+    /// SIGSTOP: it takes connections, and answers nothing.
+    pub fn pause(&self, node: usize) {
+        self.does("pause", Some(node));
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self, node: usize) {
+        self.does("resume", Some(node));
+    }
+
+    /// Ends it in order, if it runs, and starts it on the data it has; done when all that run know each other again.
+    pub fn restart(&self, node: usize) {
+        self.does("restart", Some(node));
+    }
+
+    /// A line per node; `Err` if not all of them run and answer.
+    pub fn status(&self) -> Result<String, String> {
+        let output = broker(&["status", self.name, "--dir", self.dir()]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        if output.status.success() { Ok(said) } else { Err(said) }
+    }
+
+    fn dir(&self) -> &str {
+        self.variable("EVCAT_TEST_KAFKA_DIR")
+    }
+
+    fn does(&self, verb: &str, node: Option<usize>) {
+        let node = node.map(|node| node.to_string());
+        let mut arguments = vec![verb, self.name, "--dir", self.dir()];
+        arguments.extend(node.iter().flat_map(|node| ["--node", node.as_str()]));
+        let output = broker(&arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        let output = broker(&["down", self.name, "--dir", self.dir()]);
+        // A second panic would end the process without a word about the first.
+        if !std::thread::panicking() {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
+
+fn broker(arguments: &[&str]) -> Output {
+    Command::new(project().join("tests/brokers/broker"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("tests/brokers/broker runs (Python 3)")
+}
+
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
