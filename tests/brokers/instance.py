@@ -1,7 +1,7 @@
 """An instance of any broker: its directory, its nodes and their ports, from the first start to the last end.
 
-What is different from broker to broker is a kind (kafka/ is one): a class with VARIANTS, the attributes name, variant, nodes
-(how many) and port_names (of each node), and the methods missing, prepare, command, ready, finish and variables.
+What is different from broker to broker is a kind (kafka/ is one): a class with VARIANTS, the attributes nodes (how many)
+and port_names (of each node), and the methods label, missing, prepare, command, ready, finish and variables.
 """
 import json
 import os
@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from node import Node
+from node import Failed, Node
 
 PROJECT = Path(__file__).resolve().parents[2]
 HOME = Path(os.environ.get("BROKERS_HOME") or PROJECT / "target/brokers").absolute()
@@ -24,10 +24,6 @@ PORTS = range(20000, 32000)
 TRIES = 5
 # Seconds until a start is given up; a start takes 2 to 5 on an idle machine.
 PATIENCE = 120
-
-
-class Failed(Exception):
-    """It did not work; the words are for a person."""
 
 
 class Unavailable(Exception):
@@ -66,7 +62,9 @@ class Instance:
         return Instance(kind, directory, record)
 
     def save(self):
-        (self.dir / "instance.json").write_text(json.dumps(self.record))
+        new = self.dir / "instance.json.new"
+        new.write_text(json.dumps(self.record))
+        new.replace(self.dir / "instance.json")  # whoever reads it reads all of it
 
     def start(self):
         """Starts all nodes, and waits until each of them answers."""
@@ -84,9 +82,9 @@ class Instance:
         self.wait(nodes)
 
     def wait(self, started):
-        """Until every node that runs answers, and knows all the others that run."""
+        """Until these nodes, and all others that run, answer and know each other."""
         until = time.monotonic() + PATIENCE
-        while not self.answers([node for node in self.nodes if node.state() == "running"]):
+        while not self.answers([node for node in self.nodes if node in started or node.state() == "running"]):
             for node in started:
                 if node.state() == "ended":
                     taken = "Address already in use" in node.log()

@@ -5,8 +5,12 @@ import subprocess
 import time
 from pathlib import Path
 
-# Seconds for an orderly end, before it is killed. The last node of a cluster waits 7 s for a quorum that has left.
+# Seconds that a signal has to do its work; after that, what should end in order is killed. The last node of a cluster waits 7 s for a quorum that has left.
 GRACE = 30
+
+
+class Failed(Exception):
+    """It did not work; the words are for a person."""
 
 
 class Node:
@@ -60,21 +64,21 @@ class Node:
 
     def kill(self):
         self.signal(signal.SIGKILL)
-        self.becomes("ended")
+        self.expect("ended")
 
     def pause(self):
         self.signal(signal.SIGSTOP)
-        self.becomes("paused", "ended")
+        self.expect("paused")
 
     def resume(self):
         self.signal(signal.SIGCONT)
-        self.becomes("running", "ended")
+        self.expect("running")
 
     def terminate(self):
         """An orderly end."""
         self.signal(signal.SIGTERM)
         self.signal(signal.SIGCONT)
-        if not self.becomes("ended", within=GRACE):
+        if not self.becomes("ended"):
             self.kill()
 
     def signal(self, which):
@@ -85,10 +89,15 @@ class Node:
             except ProcessLookupError:
                 pass
 
-    def becomes(self, *states, within=GRACE):
-        until = time.monotonic() + within
-        while self.state() not in states:
-            if time.monotonic() > until:
+    def expect(self, state):
+        if not self.becomes(state):
+            raise Failed(f"{self} is {self.state()}, and not {state}")
+
+    def becomes(self, state):
+        until = time.monotonic() + GRACE
+        while self.state() != state:
+            # Nothing becomes of what has ended.
+            if self.state() == "ended" or time.monotonic() > until:
                 return False
             time.sleep(0.01)
         return True

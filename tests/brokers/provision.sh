@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Puts the test brokers on this machine, without Docker:  provision.sh [all | kafka | tls | clients | kcat]...
 #
-# Everything lies in $BROKERS_HOME (default: target/brokers of this project), one directory per stage. A stage whose pin
-# has not changed is left alone, so a second run costs nothing. One that cannot be had prints UNAVAILABLE and why, and the
-# others go on; with EVCAT_REQUIRE_ALL=1 the script then ends with 1.
+# Everything lies in $BROKERS_HOME (default: target/brokers of this project), one directory per stage. A stage whose
+# pin has not changed is left alone, so a second run costs nothing. One that cannot be had prints UNAVAILABLE and why,
+# and the others go on; with EVCAT_REQUIRE_ALL=1 the script then ends with 1.
 # Needed: openssl (tls); Java 17 and Maven (kafka); Python 3 with venv (clients); kcat, which root gets from apt.
 set -euo pipefail
 
@@ -47,8 +47,8 @@ stage() {
         return
     fi
     # The first line that looks like a cause: what follows it in Maven's and pip's output is advice.
-    why=$(grep -m1 -iE '^(\[ERROR\]|error|E:)' "$log" || grep -v '^[[:space:]]*$' "$log" | tail -1)
-    why=${why:-it ended with $status}
+    why=$(grep -m1 -oE '(\[ERROR\]|ERROR:|error:|^E:) +[^ ].*' "$log" || grep -v '^[[:space:]]*$' "$log" | tail -1)
+    why=$(sed -E 's/^(\[ERROR\]|ERROR:|error:|E:) +//' <<<"${why:-it ended with $status}")
     echo "UNAVAILABLE  $name ($pin): ${why:0:300} (all of it: $log)"
     missing=1
     rm -rf "$dir"
@@ -64,7 +64,8 @@ make_tls() {
     needs openssl
     local who
     for who in ca other-ca; do
-        openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj "/CN=evcat-test-$who" -keyout "$who.key" -out "$who.pem"
+        openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj "/CN=evcat-test-$who" \
+            -keyout "$who.key" -out "$who.pem"
     done
     for who in server client; do
         openssl req -newkey rsa:2048 -nodes -subj "/CN=$who" -keyout "$who.key" -out "$who.csr"
@@ -108,7 +109,7 @@ make_kcat() {
 run() {
     case $1 in
         tls) stage tls 1 ;;
-        kafka) stage kafka "$KAFKA_VERSION, log4j $LOG4J_VERSION, pom $(cksum <"$here/kafka/pom.xml" | cut -d' ' -f1)" ;;
+        kafka) stage kafka "$KAFKA_VERSION, log4j $LOG4J_VERSION, pom $(cksum <"$here/kafka/pom.xml")" ;;
         clients) stage clients "confluent-kafka $CONFLUENT_KAFKA_VERSION" ;;
         kcat) stage kcat "from apt" ;;
         *) die "no stage '$1': all, ${all[*]}" ;;

@@ -91,29 +91,29 @@ impl Private {
         &self.variables
     }
 
-    /// Where it is.
+    /// Where it is; of a cluster, the addresses of all nodes in their order.
     pub fn url(&self) -> &str {
         self.variable("EVCAT_TEST_KAFKA")
     }
 
-    /// SIGKILL. Nodes are counted from 1.
+    /// SIGKILL. Nodes are counted from 1, as in the broker's own `node.id`.
     pub fn kill(&self, node: usize) {
-        self.does("kill", Some(node));
+        self.does("kill", node);
     }
 
     /// SIGSTOP: it takes connections, and answers nothing.
     pub fn pause(&self, node: usize) {
-        self.does("pause", Some(node));
+        self.does("pause", node);
     }
 
     /// SIGCONT.
     pub fn resume(&self, node: usize) {
-        self.does("resume", Some(node));
+        self.does("resume", node);
     }
 
     /// Ends it in order, if it runs, and starts it on the data it has; done when all that run know each other again.
     pub fn restart(&self, node: usize) {
-        self.does("restart", Some(node));
+        self.does("restart", node);
     }
 
     /// A line per node; `Err` if not all of them run and answer.
@@ -127,12 +127,9 @@ impl Private {
         self.variable("EVCAT_TEST_KAFKA_DIR")
     }
 
-    fn does(&self, verb: &str, node: Option<usize>) {
-        let node = node.map(|node| node.to_string());
-        let mut arguments = vec![verb, self.name, "--dir", self.dir()];
-        arguments.extend(node.iter().flat_map(|node| ["--node", node.as_str()]));
-        let output = broker(&arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    fn does(&self, verb: &str, node: usize) {
+        let output = broker(&[verb, self.name, "--dir", self.dir(), "--node", &node.to_string()]);
+        assert!(output.status.success(), "{verb} {node}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
 

@@ -19,6 +19,7 @@ CLASSPATH = {"CLASSPATH": f"{LIBS}/*"}
 SMALL = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xms128m"]
 BOUNDS = ["-XX:MaxMetaspaceSize=192m", "-XX:ReservedCodeCacheSize=96m", "-XX:MaxDirectMemorySize=256m"]
 
+# The controller comes last, and is not for clients.
 PLAIN = ["plaintext", "controller"]
 SECURE = ["plaintext", "ssl", "sasl_ssl", "sasl_plaintext", "controller"]
 # (nodes, JVM, listeners) of each.
@@ -86,15 +87,15 @@ class Kafka:
 
     def settings(self, instance, node):
         secure = self.variant == "secure"
-        clients = [name for name in node.ports if name != "controller"]
-        listeners = [f"{name.upper()}://127.0.0.1:{node.ports[name]}" for name in clients]
+        voters = [f"{it.number}@127.0.0.1:{it.ports['controller']}" for it in instance.nodes]
+        listeners = [f"{name.upper()}://127.0.0.1:{port}" for name, port in node.ports.items()]
         replicas = self.nodes
         in_sync = min(2, replicas)
         own = {
             "node.id": node.number,
-            "controller.quorum.voters": ",".join(f"{it.number}@127.0.0.1:{it.ports['controller']}" for it in instance.nodes),
-            "listeners": ",".join(listeners + [f"CONTROLLER://127.0.0.1:{node.ports['controller']}"]),
-            "advertised.listeners": ",".join(listeners),
+            "controller.quorum.voters": ",".join(voters),
+            "listeners": ",".join(listeners),
+            "advertised.listeners": ",".join(listeners[:-1]),  # all but the controller's
             "log.dirs": node.dir / "data",
             "default.replication.factor": replicas,
             "min.insync.replicas": in_sync,
@@ -113,15 +114,19 @@ class Kafka:
                 "listener.name.sasl_ssl.plain.sasl.jaas.config": plain,
                 "listener.name.sasl_plaintext.plain.sasl.jaas.config": plain,
             }
-        files = [HERE / "server.properties"] + ([HERE / "secure.properties"] if secure else [])
-        return "\n".join([file.read_text() for file in files] + [f"{key}={value}" for key, value in own.items()]) + "\n"
+        files = ["server.properties"] + (["secure.properties"] if secure else [])
+        common = [(HERE / file).read_text() for file in files]
+        return "\n".join(common + [f"{key}={value}" for key, value in own.items()]) + "\n"
 
     def users(self):
         """The options of `format` that make them: later only one SCRAM mechanism of a user can be set at a time."""
         if self.variant != "secure":
             return []
-        each = [(who, kind) for who in PASSWORDS for kind in ("SCRAM-SHA-256", "SCRAM-SHA-512")]
-        return [word for who, kind in each for word in ("--add-scram", f"{kind}=[name={who},password={PASSWORDS[who]}]")]
+        words = []
+        for who, password in PASSWORDS.items():
+            for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"]:
+                words += ["--add-scram", f"{mechanism}=[name={who},password={password}]"]
+        return words
 
     def command(self, instance, node):
         """The server of a node."""

@@ -66,7 +66,8 @@ def outcome(words, settings, expected, topic="alice.orders"):
     own = {"log_level": 0, "message.timeout.ms": PATIENCE * 1000, "reconnect.backoff.ms": 500}
     own["error_cb"] = lambda error: beside.append(f"{error.name()}: {error.str()}")
     producer = Producer(settings | own)
-    producer.produce(topic, b"event", on_delivery=lambda error, _: delivered.append(error.name() if error else "published"))
+    done = lambda error, _: delivered.append(error.name() if error else "published")
+    producer.produce(topic, b"event", on_delivery=done)
     until = time.monotonic() + PATIENCE
     while not delivered and not any(expected in each for each in beside) and time.monotonic() < until:
         producer.poll(0.1)

@@ -25,7 +25,7 @@ def metadata(port):
 
 
 def create_acls(port, acls):
-    """Allows (resource type, prefix of its name, principal, operation), from every host; done when the node knows them."""
+    """Allows (resource type, prefix of its name, principal, operation) from every host; done when the node knows it."""
     body = struct.pack(">i", len(acls))
     for kind, prefix, principal, operation in acls:
         body += struct.pack(">b", kind) + text(prefix) + struct.pack(">b", PREFIXED)
