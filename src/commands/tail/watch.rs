@@ -91,6 +91,8 @@ impl Watch<'_> {
                 }
                 Next::Read(Ok(Read::End)) => {
                     if history {
+                        // Below what matched, also where both streams are one terminal.
+                        self.screen.flush().await?;
                         self.say_matched();
                     }
                     return self.end(printed).await;
