@@ -111,7 +111,9 @@ def look(pid):
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             return None
-        return fields[0], fields[19]
+        # The first thread of a killed process may be gone while others still write their files.
+        ending = fields[0] == "Z" and int(fields[17]) > 1
+        return "D" if ending else fields[0], fields[19]
     said = subprocess.run(["ps", "-o", "state=,lstart=", "-p", str(pid)], capture_output=True, text=True).stdout
     state, _, started = said.strip().partition(" ")
     return (state[0], started.strip()) if state else None

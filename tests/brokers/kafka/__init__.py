@@ -74,8 +74,9 @@ class Kafka:
             (node.dir / "tmp").mkdir(parents=True)
             settings = self.settings(instance, node)
             (node.dir / "server.properties").write_text(settings)
-            tool = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(node.dir / "server.properties")]
-            formats.append(self.tool(node, tool + self.users()))
+            # In one word, since an id may begin with a dash.
+            tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}"]
+            formats.append(self.tool(node, tool + ["-c", str(node.dir / "server.properties")] + self.users()))
         try:
             for process in formats:
                 said, _ = process.communicate()
