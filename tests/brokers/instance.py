@@ -1,7 +1,7 @@
 """An instance of any broker: its directory, its nodes and their ports, from the first start to the last end.
 
-What is different from broker to broker is a kind (kafka/ is one): a class with VARIANTS, the attributes nodes (how many)
-and port_names (of each node), and the methods label, missing, prepare, command, ready, finish and variables.
+What is different from broker to broker is a kind (kafka/ is one): a class with VARIANTS, the attributes nodes (how
+many) and port_names (of each node), and the methods label, missing, prepare, command, ready, finish and variables.
 """
 import json
 import os
@@ -107,12 +107,23 @@ class Instance:
         """Ends all nodes at once, since nobody will read their data, and removes the directory."""
         for node in self.nodes:
             node.kill()
+        # Of two who end it at once (a test, and its interrupted run), the one who takes this file removes the rest.
+        try:
+            (self.dir / "instance.json").unlink()
+        except FileNotFoundError:
+            return
         shutil.rmtree(self.dir)
 
 
 def all_in_run():
     """Those that were started without a directory. They can be looked at and ended; what they are, a kind must say."""
-    return [Instance(None, path.parent, read(path)) for path in RUN.glob("*/instance.json")]
+    found = []
+    for path in RUN.glob("*/instance.json"):
+        try:
+            found.append(Instance(None, path.parent, read(path)))
+        except FileNotFoundError:
+            pass  # somebody has just ended it
+    return found
 
 
 def up(kind, directory, base_port):

@@ -5,7 +5,8 @@ import subprocess
 import time
 from pathlib import Path
 
-# Seconds that a signal has to do its work; after that, what should end in order is killed. The last node of a cluster waits 7 s for a quorum that has left.
+# Seconds that a signal has to do its work; after that, what should end in order is killed. The last node of a cluster
+# waits 7 s for a quorum that has left.
 GRACE = 30
 
 
