@@ -19,6 +19,8 @@ mod reader;
 mod registry;
 mod subscription;
 
+#[cfg(feature = "kafka")]
+pub mod kafka;
 #[cfg(feature = "local")]
 pub mod local;
 
@@ -27,7 +29,7 @@ pub use error::{Detail, Error, Kind, Result};
 pub use facts::{Count, GroupInfo, TopicInfo};
 pub use publisher::{PublishOptions, Publisher, Receipt, Receipts};
 pub use reader::{Read, ReadOptions, Reader, Start, Stop};
-pub use registry::{BACKENDS, Backend, Location, backend_of, nearest, open};
+pub use registry::{BACKENDS, Backend, Location, backend_of, nearest, open, percent_decoded};
 pub use subscription::{Delivery, Received, Settlement, Source, SubscribeOptions, Subscription, Token};
 
 use async_trait::async_trait;

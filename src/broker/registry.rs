@@ -34,26 +34,48 @@ pub struct Backend {
 }
 
 /// Every broker evcat knows.
-pub const BACKENDS: &[Backend] = &[Backend {
-    name: "local",
-    schemes: &["local"],
-    #[cfg(feature = "local")]
-    capabilities: super::local::capabilities,
-    #[cfg(not(feature = "local"))]
-    capabilities: |_| Capabilities::default(),
-    #[cfg(feature = "local")]
-    options: super::local::OPTIONS,
-    #[cfg(not(feature = "local"))]
-    options: &[],
-    #[cfg(feature = "local")]
-    open: Some(super::local::open),
-    #[cfg(not(feature = "local"))]
-    open: None,
-    #[cfg(feature = "local")]
-    client: super::local::client,
-    #[cfg(not(feature = "local"))]
-    client: || "not compiled in".into(),
-}];
+pub const BACKENDS: &[Backend] = &[
+    Backend {
+        name: "local",
+        schemes: &["local"],
+        #[cfg(feature = "local")]
+        capabilities: super::local::capabilities,
+        #[cfg(not(feature = "local"))]
+        capabilities: |_| Capabilities::default(),
+        #[cfg(feature = "local")]
+        options: super::local::OPTIONS,
+        #[cfg(not(feature = "local"))]
+        options: &[],
+        #[cfg(feature = "local")]
+        open: Some(super::local::open),
+        #[cfg(not(feature = "local"))]
+        open: None,
+        #[cfg(feature = "local")]
+        client: super::local::client,
+        #[cfg(not(feature = "local"))]
+        client: || "not compiled in".into(),
+    },
+    Backend {
+        name: "kafka",
+        schemes: &["kafka", "kafkas"],
+        #[cfg(feature = "kafka")]
+        capabilities: super::kafka::capabilities,
+        #[cfg(not(feature = "kafka"))]
+        capabilities: |_| Capabilities::default(),
+        #[cfg(feature = "kafka")]
+        options: super::kafka::OPTIONS,
+        #[cfg(not(feature = "kafka"))]
+        options: &[],
+        #[cfg(feature = "kafka")]
+        open: Some(super::kafka::open),
+        #[cfg(not(feature = "kafka"))]
+        open: None,
+        #[cfg(feature = "kafka")]
+        client: super::kafka::client,
+        #[cfg(not(feature = "kafka"))]
+        client: || "not compiled in".into(),
+    },
+];
 
 /// The row of a scheme.
 pub fn backend_of(scheme: &str) -> Option<&'static Backend> {
@@ -73,17 +95,38 @@ pub fn open(location: &Location, surroundings: Surroundings) -> Result<Arc<dyn B
         return Err(refuse(format!("{} is not compiled into this evcat", backend.name))
             .with_hint(format!("cargo install evcat --features {}", backend.name)));
     };
-    if let Some((key, _)) =
-        surroundings.options.iter().find(|(key, _)| !backend.options.iter().any(|(k, _)| k == key))
-    {
-        let known: Vec<_> = backend.options.iter().map(|(key, _)| *key).collect();
-        let error = refuse(format!("-X {key}: {} has no such option", backend.name));
-        return Err(match nearest(key, &known) {
-            Some(near) => error.with_hint(format!("did you mean '{near}'? all of them: evcat -X help")),
-            None => error.with_hint("all of them: evcat -X help"),
+    surroundings.options.iter().try_for_each(|(key, _)| known_option(backend, key))?;
+    make(location, surroundings)
+}
+
+/// Refuses an option that the backend does not have, with the nearest that it has.
+pub(super) fn known_option(backend: &Backend, key: &str) -> Result<()> {
+    let known: Vec<_> = backend.options.iter().map(|(key, _)| *key).collect();
+    if known.contains(&key) {
+        return Ok(());
+    }
+    let message = format!("-X {key}: {} has no such option", backend.name);
+    let error = Error::new(Kind::Unsupported, "open", "", message);
+    Err(match nearest(key, &known) {
+        Some(near) => error.with_hint(format!("did you mean '{near}'? all of them: -X help")),
+        None => error.with_hint("all of them: -X help"),
+    })
+}
+
+/// A part of a URL as it was meant; `None` where it is not percent-encoded UTF-8.
+pub fn percent_decoded(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'%' => {
+                let digits = [bytes.next()?, bytes.next()?];
+                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+            }
+            byte => byte,
         });
     }
-    make(location, surroundings)
+    String::from_utf8(out).ok()
 }
 
 /// The nearest of the names, if one is near enough to be meant.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Secret;
-use crate::broker::{BACKENDS, Backend, Location, backend_of, nearest};
+use crate::broker::{BACKENDS, Backend, Location, backend_of, nearest, percent_decoded};
 use crate::outcome::Failure;
 
 /// A URL that names a broker this version knows.
@@ -77,21 +77,6 @@ fn server(rest: &str, shown: &str) -> Result<(String, Option<Secret>), Failure> 
     let password = percent_decoded(password)
         .ok_or_else(|| Failure::usage(format!("{shown}: the password is not percent-encoded UTF-8")))?;
     Ok((format!("//{user}@{host}"), Some(Secret::new(password))))
-}
-
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        out.push(match byte {
-            b'%' => {
-                let digits = [bytes.next()?, bytes.next()?];
-                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(out).ok()
 }
 
 /// The same text without what may be a secret: the password before an `@` (where there is no user name, all before

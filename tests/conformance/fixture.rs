@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use evcat::broker::{Broker, Capabilities, Location, Result, Surroundings, local, open};
+use evcat::broker::{Broker, Capabilities, Location, Result, Surroundings, kafka, local, open};
 
 use crate::simulated::{self, Shape};
 
@@ -64,6 +64,22 @@ pub const FIXTURES: &[Fixture] = &[
             has_queues: false,
             gives_up_order: true,
             releases_at_once: true,
+            counts_releases: false,
+        },
+    },
+    Fixture {
+        name: "kafka",
+        missing: || {
+            shared(KAFKA).is_none().then(|| format!("{KAFKA} is not set, as in {KAFKA}=kafka://127.0.0.1:9092"))
+        },
+        capabilities: kafka::capabilities,
+        world: || Box::new(Shared { variable: KAFKA, nowhere: "kafka://127.0.0.1:1" }),
+        lease: None,
+        wake: Duration::from_secs(1),
+        habits: Habits {
+            has_queues: false,
+            gives_up_order: false,
+            releases_at_once: false,
             counts_releases: false,
         },
     },
@@ -169,6 +185,46 @@ impl World for LocalFile {
 
     fn cut(&self) {
         panic!("a file has no connections to cut");
+    }
+}
+
+const KAFKA: &str = "EVCAT_TEST_KAFKA";
+
+/// The URL of a broker that all cases share, where there is one.
+fn shared(variable: &str) -> Option<String> {
+    std::env::var(variable).ok().filter(|url| !url.is_empty())
+}
+
+/// A broker that all cases share.
+struct Shared {
+    variable: &'static str,
+    /// A URL of the same scheme where nobody listens.
+    nowhere: &'static str,
+}
+
+impl Shared {
+    fn open(&self, url: &str) -> Arc<dyn Broker> {
+        let (scheme, rest) = url.split_once(':').expect("a URL");
+        let nowhere = std::path::Path::new("/nonexistent");
+        open(&Location { scheme: scheme.into(), rest: rest.into() }, surroundings(nowhere)).unwrap()
+    }
+}
+
+impl World for Shared {
+    fn connect(&self) -> Arc<dyn Broker> {
+        self.open(&shared(self.variable).expect("asked for before"))
+    }
+
+    fn nowhere(&self) -> Arc<dyn Broker> {
+        self.open(self.nowhere)
+    }
+
+    fn nowhere_is_untouched(&self) -> bool {
+        true
+    }
+
+    fn cut(&self) {
+        panic!("the connections of others would be cut too");
     }
 }
 

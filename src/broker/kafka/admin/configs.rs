@@ -1,0 +1,104 @@
+//! The settings of topics and brokers.
+
+use std::ffi::CString;
+
+use super::super::client::Client;
+use super::super::error::{About, Trouble};
+use super::super::sys::{
+    self, Code, rd_kafka_ConfigResource_t, rd_kafka_ResourceType_t, rd_kafka_admin_op_t,
+};
+use super::{Sent, array, c_text};
+use crate::broker::Result;
+
+/// One setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Such as `retention.ms`.
+    pub name: String,
+    /// `None` where the broker keeps it to itself.
+    pub value: Option<String>,
+    /// Nobody has set it.
+    pub default: bool,
+}
+
+impl Client {
+    /// The settings of these topics, in the order given; of each, or why they cannot be told.
+    pub async fn topic_configs(
+        &self,
+        about: &About,
+        topics: &[impl AsRef<str>],
+    ) -> Result<Vec<std::result::Result<Vec<Config>, Trouble>>> {
+        let names = topics.iter().map(|topic| c_text(topic.as_ref())).collect();
+        self.configs(about, rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC, names).await
+    }
+
+    /// The settings of a broker, by its number.
+    pub async fn broker_configs(&self, about: &About, node: i32) -> Result<Vec<Config>> {
+        let broker = rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_BROKER;
+        let mut all = self.configs(about, broker, vec![c_text(&node.to_string())]).await?;
+        match all.pop() {
+            Some(configs) => configs.map_err(|trouble| trouble.error(about, self)),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn configs(
+        &self,
+        about: &About,
+        kind: rd_kafka_ResourceType_t,
+        names: Vec<CString>,
+    ) -> Result<Vec<std::result::Result<Vec<Config>, Trouble>>> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sent = {
+            // SAFETY: the names live during the call, which copies them.
+            let new = |name: &CString| unsafe { sys::rd_kafka_ConfigResource_new(kind, name.as_ptr()) };
+            let mut asked: Vec<_> = names.iter().map(new).collect();
+            Sent::send(self, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, |options, queue| {
+                // SAFETY: all live during the call, which copies the request.
+                unsafe {
+                    let (first, count) = (asked.as_mut_ptr(), asked.len());
+                    sys::rd_kafka_DescribeConfigs(self.raw(), first, count, options.raw(), queue);
+                    sys::rd_kafka_ConfigResource_destroy_array(first, count);
+                }
+            })
+        };
+        let event = sent.answer(about).await?;
+        // SAFETY: the answer to this request, which lives until the event goes; all is copied.
+        unsafe {
+            let mut count = 0;
+            let result = sys::rd_kafka_event_DescribeConfigs_result(event.raw());
+            let first = sys::rd_kafka_DescribeConfigs_result_resources(result, &mut count);
+            Ok(array(first, count).iter().map(|resource| read_resource(*resource)).collect())
+        }
+    }
+}
+
+/// # Safety
+/// `resource` must be live.
+unsafe fn read_resource(
+    resource: *const rd_kafka_ConfigResource_t,
+) -> std::result::Result<Vec<Config>, Trouble> {
+    // SAFETY: the caller's; a value is null where it is not told.
+    unsafe {
+        match sys::config_resource_error(resource) {
+            Code::OK => {}
+            code => {
+                let words = sys::text(sys::rd_kafka_ConfigResource_error_string(resource));
+                return Err(Trouble { code, words });
+            }
+        }
+        let mut count = 0;
+        let first = sys::rd_kafka_ConfigResource_configs(resource, &mut count);
+        let read = |entry: &*const _| {
+            let value = sys::rd_kafka_ConfigEntry_value(*entry);
+            Config {
+                name: sys::text(sys::rd_kafka_ConfigEntry_name(*entry)),
+                value: (!value.is_null()).then(|| sys::text(value)),
+                default: sys::rd_kafka_ConfigEntry_is_default(*entry) == 1,
+            }
+        };
+        Ok(array(first, count).iter().map(read).collect())
+    }
+}

@@ -1,0 +1,125 @@
+//! What an administrator asks: one request, one answer, whatever it is about.
+//!
+//! Any client can ask, also one that publishes or reads. Every request goes the same way: options, a queue for its
+//! answer, the call, the event, a copy of what it says, and all of it freed. Only the call and the copy differ.
+
+mod cluster;
+mod configs;
+mod groups;
+mod offsets;
+mod topics;
+
+use std::ffi::{CString, c_char};
+use std::ptr::NonNull;
+
+use super::client::Client;
+use super::conf::ERROR_TEXT;
+use super::error::{About, Trouble};
+use super::queue::{Event, Queue};
+use super::sys::{self, rd_kafka_AdminOptions_t, rd_kafka_admin_op_t, rd_kafka_error_t, rd_kafka_queue_t};
+use crate::broker::Result;
+
+pub use cluster::{Cluster, Node, Right};
+pub use configs::Config;
+pub use groups::{Description, Group, Member};
+pub use offsets::{Committed, Offset};
+pub use topics::{Described, NewTopic, Part};
+
+/// The options of one request.
+pub(super) struct Options(NonNull<rd_kafka_AdminOptions_t>);
+
+impl Options {
+    fn new(client: &Client, op: rd_kafka_admin_op_t) -> Options {
+        // SAFETY: the client is live, and every `op` has options.
+        let options = Options(unsafe { NonNull::new_unchecked(sys::rd_kafka_AdminOptions_new(client.raw(), op)) });
+        // -1 waits for ever; an hour is the most that can be asked for.
+        let patience = client.timeout().map_or(-1, |timeout| timeout.as_millis().clamp(1, 3_600_000) as i32);
+        let mut words: [c_char; ERROR_TEXT] = [0; ERROR_TEXT];
+        // SAFETY: both live; within the library's range, so that there is no error to read.
+        unsafe {
+            sys::rd_kafka_AdminOptions_set_request_timeout(
+                options.raw(),
+                patience,
+                words.as_mut_ptr(),
+                words.len(),
+            );
+        }
+        options
+    }
+
+    pub(super) fn raw(&self) -> *mut rd_kafka_AdminOptions_t {
+        self.0.as_ptr()
+    }
+}
+
+impl Drop for Options {
+    fn drop(&mut self) {
+        // SAFETY: live and ours.
+        unsafe { sys::rd_kafka_AdminOptions_destroy(self.raw()) }
+    }
+}
+
+/// A request that was sent.
+struct Sent {
+    client: Client,
+    queue: Queue,
+}
+
+impl Sent {
+    /// Sends: `call` gets the options and the queue for the answer, and copies what the request needs.
+    fn send(
+        client: &Client,
+        op: rd_kafka_admin_op_t,
+        call: impl FnOnce(&Options, *mut rd_kafka_queue_t),
+    ) -> Sent {
+        let options = Options::new(client, op);
+        let queue = client.queue();
+        call(&options, queue.raw());
+        Sent { client: client.clone(), queue }
+    }
+
+    /// Its answer. Behaviour: cancel safe in that nothing is lost but the answer.
+    async fn answer(self, about: &About) -> Result<Event> {
+        let answer = async {
+            loop {
+                match self.queue.poll() {
+                    Some(event) => break event,
+                    None => self.queue.filled().await,
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            event = answer => match event.trouble() {
+                None => Ok(event),
+                Some(trouble) => Err(trouble.error(about, &self.client)),
+            },
+            trouble = self.client.refused() => Err(trouble.error(about, &self.client)),
+        }
+    }
+}
+
+/// A name as the library takes it. One with a NUL in it is no name of anything; it goes as an empty one.
+fn c_text(name: &str) -> CString {
+    CString::new(name).unwrap_or_default()
+}
+
+/// What an error object says, if there is one.
+///
+/// # Safety
+/// `error` must be null or live.
+unsafe fn trouble(error: *const rd_kafka_error_t) -> Option<Trouble> {
+    // SAFETY: the caller's.
+    let code = unsafe { sys::error_code(error) };
+    // SAFETY: as above, and not null where it has a code.
+    (code != sys::Code::OK).then(|| Trouble { code, words: unsafe { sys::text(sys::rd_kafka_error_string(error)) } })
+}
+
+/// An array of pointers that the library answered.
+///
+/// # Safety
+/// `first` must be null or point to `count` pointers that live for `'a`.
+unsafe fn array<'a, T>(first: *mut *const T, count: usize) -> &'a [*const T] {
+    // SAFETY: the caller's.
+    if first.is_null() { &[] } else { unsafe { std::slice::from_raw_parts(first, count) } }
+}

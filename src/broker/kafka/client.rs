@@ -1,0 +1,202 @@
+//! A client of librdkafka: made of pairs, shared, and let go without waiting.
+
+use std::ffi::c_char;
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::conf::{Conf, ERROR_TEXT};
+use super::error::Trouble;
+use super::news::News;
+use super::queue::{Owner, Queue};
+use super::settings::Settings;
+use super::sys::{self, rd_kafka_t, rd_kafka_type_t};
+use crate::broker::{Error, Kind, Result};
+
+/// What a client is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Publishes, and asks what an administrator asks.
+    Producer,
+    /// Reads; with `group.id`, as a member.
+    Consumer,
+}
+
+/// A client. Clones are handles on the same one.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    rk: NonNull<rd_kafka_t>,
+    role: Role,
+    /// The library's callbacks have its address.
+    news: Arc<News>,
+    /// What the client itself has to say; let go before the client is.
+    main: ManuallyDrop<Queue>,
+    /// Somebody serves `main` for as long as the client lives.
+    served: AtomicBool,
+    /// As [`Settings::timeout`].
+    timeout: Option<Duration>,
+}
+
+// SAFETY: the library's handle takes calls from any thread.
+unsafe impl Send for Inner {}
+// SAFETY: as above.
+unsafe impl Sync for Inner {}
+
+impl Client {
+    /// A client with these settings, and for its role `defaults`, which the user's options go before, and `fixed`, which
+    /// nobody's do. `prepare` may set what is no text, such as the events it wants. Behaviour: no I/O in the call; the
+    /// library's threads connect when there is something to ask.
+    pub fn new(
+        role: Role,
+        settings: &Settings,
+        defaults: &[(&str, &str)],
+        fixed: &[(&str, &str)],
+        prepare: impl FnOnce(&mut Conf),
+    ) -> Result<Client> {
+        leave_openssl_alone();
+        let news = Arc::new(News::new(settings.secrets()));
+        let refuse = |words: String| Error::new(Kind::Unsupported, "open", "", news.masked(&words));
+        let mut conf = Conf::new();
+        for (key, value) in settings.pairs(role, defaults, fixed) {
+            conf.set(key, value).map_err(|words| refuse(format!("-X {key}: {words}")))?;
+        }
+        prepare(&mut conf);
+        news.listen(conf.raw());
+        let raw_role = match role {
+            Role::Producer => rd_kafka_type_t::RD_KAFKA_PRODUCER,
+            Role::Consumer => rd_kafka_type_t::RD_KAFKA_CONSUMER,
+        };
+        let mut words: [c_char; ERROR_TEXT] = [0; ERROR_TEXT];
+        let conf = conf.give();
+        // SAFETY: the configuration is the client's from here on; where none is made it is still ours and freed below.
+        let rk = unsafe { sys::rd_kafka_new(raw_role, conf, words.as_mut_ptr(), words.len()) };
+        let Some(rk) = NonNull::new(rk) else {
+            // SAFETY: ours still, and the text ends with a NUL.
+            let words = unsafe {
+                sys::rd_kafka_conf_destroy(conf);
+                sys::text(words.as_ptr())
+            };
+            return Err(refuse(words));
+        };
+        // SAFETY: a client has a main queue; the reference is ours, and let go before the client.
+        let main = unsafe {
+            let main = NonNull::new_unchecked(sys::rd_kafka_queue_get_main(rk.as_ptr()));
+            Queue::own(main, Owner::Main(news.clone()))
+        };
+        let (main, served) = (ManuallyDrop::new(main), AtomicBool::new(false));
+        Ok(Client(Arc::new(Inner { rk, role, news, main, served, timeout: settings.timeout })))
+    }
+
+    /// The client, for the library's calls.
+    pub fn raw(&self) -> *mut rd_kafka_t {
+        self.0.rk.as_ptr()
+    }
+
+    /// What it is for.
+    pub fn role(&self) -> Role {
+        self.0.role
+    }
+
+    /// What it said of its connections.
+    pub fn news(&self) -> &News {
+        &self.0.news
+    }
+
+    /// The longest time without the broker.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.0.timeout
+    }
+
+    /// Its main queue, for one who serves it from now on as long as the client lives: delivery reports and the news of
+    /// connections come there. Until then whoever waits for an answer serves it.
+    pub fn serve(&self) -> &Queue {
+        self.0.served.store(true, Ordering::Relaxed);
+        &self.0.main
+    }
+
+    /// A consumer's queue: what was fetched, rebalances, and from now on what the main queue has. `None` for a producer.
+    /// Requires: asked for once; its owner serves it for as long as the client lives.
+    pub fn consume(&self) -> Option<Queue> {
+        // SAFETY: the client is live; what it answers is a code of its own.
+        unsafe { sys::rd_kafka_poll_set_consumer(self.raw()) };
+        // SAFETY: as above; null where there is no such queue.
+        let raw = NonNull::new(unsafe { sys::rd_kafka_queue_get_consumer(self.raw()) })?;
+        self.0.served.store(true, Ordering::Relaxed);
+        // SAFETY: a reference of our own, asked for once.
+        Some(unsafe { Queue::own(raw, Owner::Somebody(self.clone())) })
+    }
+
+    /// A queue of its own, for answers.
+    pub fn queue(&self) -> Queue {
+        // SAFETY: the client is live; the library never answers null here.
+        unsafe {
+            let raw = NonNull::new_unchecked(sys::rd_kafka_queue_new(self.raw()));
+            Queue::own(raw, Owner::Somebody(self.clone()))
+        }
+    }
+
+    /// Waits until the broker refuses us for good. Whoever waits for an answer waits for this too, because the call
+    /// itself would only time out. Behaviour: cancel safe.
+    pub async fn refused(&self) -> Trouble {
+        let mut refused = self.0.news.refused();
+        let serve = async {
+            loop {
+                // The news are kept in there; events that nobody asked for are dropped.
+                while self.0.main.poll().is_some() {}
+                self.0.main.filled().await;
+            }
+        };
+        let wait = async {
+            match refused.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone()) {
+                Some(reason) => reason,
+                // The sender lives as long as `self`.
+                None => std::future::pending().await,
+            }
+        };
+        if self.0.served.load(Ordering::Relaxed) {
+            return wait.await;
+        }
+        tokio::select! {
+            reason = wait => reason,
+            () = serve => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Inner {
+    /// The library joins its threads, which takes milliseconds, and a consumer leaves its group: on a thread of its own.
+    /// Where the process ends before it has done so, that ends it too.
+    fn drop(&mut self) {
+        // SAFETY: dropped here and nowhere else, and not used again.
+        unsafe { ManuallyDrop::drop(&mut self.main) };
+        struct Last(NonNull<rd_kafka_t>, #[expect(dead_code, reason = "the callbacks' own")] Arc<News>);
+        // SAFETY: the handle takes calls from any thread.
+        unsafe impl Send for Last {}
+        impl Drop for Last {
+            fn drop(&mut self) {
+                // SAFETY: the last use of the client; members that leave close themselves first.
+                unsafe {
+                    sys::rd_kafka_destroy_flags(self.0.as_ptr(), sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+                }
+            }
+        }
+        let last = Last(self.rk, self.news.clone());
+        // Where there can be no thread the closure is dropped here, and the client with it.
+        let _ = std::thread::Builder::new().name("kafka-end".into()).spawn(move || drop(last));
+    }
+}
+
+/// OpenSSL would free its tables when the process ends, while the library's threads still use them. Asked first, it
+/// leaves that to the kernel.
+fn leave_openssl_alone() {
+    const NO_ATEXIT: u64 = 0x0008_0000;
+    unsafe extern "C" {
+        fn OPENSSL_init_crypto(options: u64, settings: *const std::ffi::c_void) -> std::ffi::c_int;
+    }
+    // SAFETY: takes null settings; may be called any number of times, from any thread.
+    unsafe { OPENSSL_init_crypto(NO_ATEXIT, std::ptr::null()) };
+}

@@ -1,0 +1,163 @@
+//! Kafka, by librdkafka, which is built into evcat.
+//!
+//! `sys` is the raw library; `conf`, `client`, `queue`, `partitions` and `news` are what is unsafe about it, wrapped;
+//! `admin` asks what an administrator asks; `error` puts the library's codes into words. A URL and options become
+//! `settings`. On these stand the publisher, the reader, the subscription, topics and groups.
+//!
+//! Nothing here blocks: the library works on threads of its own, and its queues wake the runtime (`queue`).
+#![allow(dead_code, unused_imports, reason = "until publisher, reader and subscription stand on it")]
+
+mod admin;
+mod check;
+mod client;
+mod conf;
+mod error;
+mod news;
+mod options;
+mod partitions;
+mod publisher;
+mod queue;
+mod reader;
+mod reserved;
+mod settings;
+mod subscription;
+mod sys;
+
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+
+use super::{
+    Broker, Capabilities, Error, GroupInfo, Kind, Location, Order, PublishOptions, Publisher, ReadOptions,
+    Reader, Result, Source, Start, SubscribeOptions, Subscription, Surroundings, TopicInfo,
+};
+use crate::event::Millis;
+use client::{Client, Role};
+use settings::Settings;
+
+pub use options::OPTIONS;
+
+/// What it can do, the same for every topic.
+pub fn capabilities(_topic: &str) -> Capabilities {
+    Capabilities {
+        read_history: true,
+        read_by_time: true,
+        read_by_position: true,
+        read_last: true,
+        peek: true,
+        order: Order::AnyMembers,
+        counts_attempts: false,
+        // Members of a group would fence each other: confirmed, then committed. What is put back is worked on by one.
+        atomic_move: false,
+        atomic_replay: true,
+        publish_delay: None,
+        retry_delay: None,
+        key: true,
+        headers: true,
+        duplicate_headers: true,
+        null_headers: true,
+        tombstone: true,
+        set_timestamp: true,
+        partitions: true,
+        create_topics: true,
+        dedup: false,
+        seek_group: true,
+        address_group: false,
+        lag: true,
+        read_creates: false,
+        // The topic's or the broker's own limit is lower as a rule, and only they know it.
+        max_event: Some(1_000_000_000),
+        max_headers: None,
+    }
+}
+
+/// Made from its URL. Behaviour: no I/O.
+pub fn open(location: &Location, surroundings: Surroundings) -> Result<Arc<dyn Broker>> {
+    let settings = Settings::of(location, &surroundings)?;
+    Ok(Arc::new(Kafka { settings, clock: surroundings.clock, admin: OnceLock::new() }))
+}
+
+/// A cluster that was named.
+struct Kafka {
+    settings: Settings,
+    clock: Arc<dyn Fn() -> Millis + Send + Sync>,
+    /// Made by the first question that needs one.
+    admin: OnceLock<Client>,
+}
+
+impl Kafka {
+    /// The client that asks what is no one else's to ask.
+    fn admin(&self) -> Result<&Client> {
+        if let Some(client) = self.admin.get() {
+            return Ok(client);
+        }
+        let made = Client::new(Role::Producer, &self.settings, &[], &[], |_| ())?;
+        Ok(self.admin.get_or_init(|| made))
+    }
+}
+
+#[async_trait]
+impl Broker for Kafka {
+    fn capabilities(&self, topic: &str) -> Capabilities {
+        capabilities(topic)
+    }
+
+    async fn check(&self) -> Result<Vec<(String, String)>> {
+        check::check(self.admin()?).await
+    }
+
+    async fn topics(&self, _glob: &str) -> Result<Vec<TopicInfo>> {
+        Err(not_built("topics"))
+    }
+
+    async fn create_topic(&self, _topic: &str, _options: &[(String, String)]) -> Result<()> {
+        Err(not_built("create_topic"))
+    }
+
+    async fn delete_topic(&self, _topic: &str) -> Result<()> {
+        Err(not_built("delete_topic"))
+    }
+
+    async fn groups(&self, _topics: &str) -> Result<Vec<GroupInfo>> {
+        Err(not_built("groups"))
+    }
+
+    async fn seek_group(&self, _topic: &str, _group: &str, _to: &Start) -> Result<()> {
+        Err(not_built("seek_group"))
+    }
+
+    async fn delete_group(&self, _topic: &str, _group: &str) -> Result<()> {
+        Err(not_built("delete_group"))
+    }
+
+    async fn create_group(
+        &self,
+        _source: &Source,
+        _from: &Start,
+        _dead_letters: Option<&str>,
+    ) -> Result<Vec<String>> {
+        Err(not_built("create_group"))
+    }
+
+    async fn publisher(&self, options: PublishOptions) -> Result<Box<dyn Publisher>> {
+        publisher::open(self, options).await
+    }
+
+    async fn reader(&self, options: ReadOptions) -> Result<Box<dyn Reader>> {
+        reader::open(self, options).await
+    }
+
+    async fn subscription(&self, source: Source, options: SubscribeOptions) -> Result<Box<dyn Subscription>> {
+        subscription::open(self, source, options).await
+    }
+}
+
+fn not_built(operation: &'static str) -> Error {
+    Error::new(Kind::Unsupported, operation, "kafka", "not built yet")
+}
+
+/// librdkafka and its version.
+pub fn client() -> String {
+    // SAFETY: a static text.
+    format!("librdkafka {}", unsafe { sys::text(sys::rd_kafka_version_str()) })
+}
