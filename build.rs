@@ -23,7 +23,8 @@ fn main() {
         println!("cargo:rerun-if-changed={}", file.display());
         let text = std::fs::read_to_string(&file).expect("librdkafka's CONFIGURATION.md is with its sources");
         let properties = properties(&text);
-        std::fs::write(Path::new(&out).join("kafka_properties.rs"), properties).expect("OUT_DIR can be written");
+        std::fs::write(Path::new(&out).join("kafka_properties.rs"), properties)
+            .expect("OUT_DIR can be written");
     }
 }
 
@@ -32,14 +33,17 @@ fn properties(markdown: &str) -> String {
     let mut rows: Vec<(String, &str, String)> = Vec::new();
     for line in markdown.lines() {
         let cells: Vec<&str> = line.splitn(6, " | ").map(str::trim).collect();
-        let &[name, role @ ("*" | "C" | "P"), range, default, _importance, words] = &cells[..] else { continue };
+        let &[name, role @ ("*" | "C" | "P"), range, default, _importance, words] = &cells[..] else {
+            continue;
+        };
         // Functions of a program, legacy of a consumer that evcat is not, or there already for all topics.
         let foreign = words.contains("see dedicated API") || words.contains("LEGACY PROPERTY");
         if foreign || rows.iter().any(|(known, ..)| known == name) {
             continue;
         }
         let decided = reserved::RESERVED.iter().find(|(known, _)| *known == name);
-        let help = decided.map_or_else(|| help(words, range, default), |(_, why)| format!("not to be set: {why}"));
+        let help =
+            decided.map_or_else(|| help(words, range, default), |(_, why)| format!("not to be set: {why}"));
         rows.push((name.to_owned(), role, help));
     }
     assert!(rows.len() > 150, "CONFIGURATION.md is not what it was: {} properties", rows.len());

@@ -80,10 +80,12 @@ fn what_was_typed_wrong_is_exit_2_with_a_hint_and_nothing_on_stdout() {
 
 #[test]
 fn a_password_in_a_url_is_never_printed() {
-    let (_, out, err) =
-        Home::new().run(&["-v", "-b", "kafka://me:hunter2@host?secret=hunter3", "profiles", "check"]);
-    assert!(err.contains("kafka://me:***@host"), "{err}");
-    assert!(!format!("{out}{err}").contains("hunter"));
+    for scheme in ["nosuch", "kafka"] {
+        let url = format!("{scheme}://me:hunter2@host?secret=hunter3");
+        let (code, out, err) = Home::new().run(&["-v", "-b", &url, "profiles", "check"]);
+        assert!(code == 2 && !format!("{out}{err}").contains("hunter"), "{out}{err}");
+        assert!(scheme == "kafka" || err.contains("nosuch://me:***@host"), "{err}");
+    }
 }
 
 #[test]

@@ -70,7 +70,9 @@ pub const FIXTURES: &[Fixture] = &[
     Fixture {
         name: "kafka",
         missing: || {
-            shared(KAFKA).is_none().then(|| format!("{KAFKA} is not set, as in {KAFKA}=kafka://127.0.0.1:9092"))
+            shared(KAFKA)
+                .is_none()
+                .then(|| format!("{KAFKA} is not set, as in {KAFKA}=kafka://127.0.0.1:9092"))
         },
         capabilities: kafka::capabilities,
         world: || Box::new(Shared { variable: KAFKA, nowhere: "kafka://127.0.0.1:1" }),

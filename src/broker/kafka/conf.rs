@@ -25,13 +25,7 @@ impl Conf {
         let mut words: [c_char; ERROR_TEXT] = [0; ERROR_TEXT];
         // SAFETY: all four live during the call, which copies what it keeps and ends its text with a NUL.
         let answer = unsafe {
-            sys::rd_kafka_conf_set(
-                self.0,
-                name.as_ptr(),
-                value.as_ptr(),
-                words.as_mut_ptr(),
-                words.len(),
-            )
+            sys::rd_kafka_conf_set(self.0, name.as_ptr(), value.as_ptr(), words.as_mut_ptr(), words.len())
         };
         match answer {
             Answer::RD_KAFKA_CONF_OK => Ok(()),

@@ -102,7 +102,12 @@ unsafe extern "C" fn on_error(rk: *mut rd_kafka_t, code: c_int, reason: *const c
 }
 
 /// Runs on the library's threads.
-unsafe extern "C" fn on_log(rk: *const rd_kafka_t, level: c_int, facility: *const c_char, text: *const c_char) {
+unsafe extern "C" fn on_log(
+    rk: *const rd_kafka_t,
+    level: c_int,
+    facility: *const c_char,
+    text: *const c_char,
+) {
     // SAFETY: both are texts that live during the callback.
     let (facility, text) = unsafe { (sys::text(facility), sys::text(text)) };
     // SAFETY: the client calls us; before it is made whole it has no opaque.

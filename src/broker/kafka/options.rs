@@ -72,12 +72,15 @@ mod tests {
     #[test]
     fn a_role_is_not_given_what_concerns_the_other() {
         assert!(!concerns("linger.ms", Role::Consumer) && concerns("linger.ms", Role::Producer));
-        assert!(!concerns("fetch.wait.max.ms", Role::Producer) && concerns("socket.timeout.ms", Role::Producer));
+        assert!(
+            !concerns("fetch.wait.max.ms", Role::Producer) && concerns("socket.timeout.ms", Role::Producer)
+        );
     }
 
     #[test]
     fn secrets_are_known_by_name() {
-        for key in ["sasl.password", "ssl.key.pem", "ssl.keystore.password", "sasl.oauthbearer.client.secret"] {
+        for key in ["sasl.password", "ssl.key.pem", "ssl.keystore.password", "sasl.oauthbearer.client.secret"]
+        {
             assert!(is_secret(key), "{key}");
         }
         for key in ["ssl.key.location", "sasl.username", "ssl.ca.pem", "bootstrap.servers"] {

@@ -45,7 +45,11 @@ impl Queue {
         // SAFETY: the queue is live; the callback is taken back in `drop` before the `Notify` goes, under the lock that
         // the library holds while it calls.
         unsafe {
-            sys::rd_kafka_queue_cb_event_enable(raw.as_ptr(), Some(on_filled), Arc::as_ptr(&wake).cast_mut().cast());
+            sys::rd_kafka_queue_cb_event_enable(
+                raw.as_ptr(),
+                Some(on_filled),
+                Arc::as_ptr(&wake).cast_mut().cast(),
+            );
         }
         Queue { raw, wake, owner }
     }

@@ -4,9 +4,15 @@
 pub const RESERVED: &[(&str, &str)] = &[
     ("bootstrap.servers", "the URL names the brokers"),
     ("metadata.broker.list", "the URL names the brokers"),
-    ("sasl.password", "give it as 'password', or with the profile's password_env, password_file or password_command"),
+    (
+        "sasl.password",
+        "give it as 'password', or with the profile's password_env, password_file or password_command",
+    ),
     ("group.id", "the group is named with -g"),
-    ("transactional.id", "evcat derives it from what is moved, so that two operators cannot do the same work"),
+    (
+        "transactional.id",
+        "evcat derives it from what is moved, so that two operators cannot do the same work",
+    ),
     ("enable.auto.commit", "evcat commits what was settled, and looking commits nothing"),
     ("enable.auto.offset.store", "evcat commits what was settled, and looking commits nothing"),
     ("auto.commit.enable", "evcat commits what was settled, and looking commits nothing"),

@@ -42,7 +42,12 @@ impl Settings {
         }
         given.extend(surroundings.options.iter().cloned());
         let mut password = None;
-        given.retain(|(key, value)| key != "password" || { password = Some(value.clone()); false });
+        given.retain(|(key, value)| {
+            key != "password" || {
+                password = Some(value.clone());
+                false
+            }
+        });
         if let Some((key, why)) = given.iter().find_map(|(key, _)| Some((key, options::reserved(key)?))) {
             return Err(refuse(format!("-X {key}: cannot be set")).with_hint(why));
         }
@@ -71,7 +76,9 @@ impl Settings {
     /// The values that are never shown.
     pub fn secrets(&self) -> Vec<String> {
         let all = self.base.iter().chain(&self.given);
-        all.filter(|(key, value)| options::is_secret(key) && !value.is_empty()).map(|(_, value)| value.clone()).collect()
+        all.filter(|(key, value)| options::is_secret(key) && !value.is_empty())
+            .map(|(_, value)| value.clone())
+            .collect()
     }
 }
 
@@ -123,7 +130,8 @@ fn servers(hosts: &str) -> Result<String> {
     let hosts = hosts.trim_end_matches('/');
     let one = |host: &str| {
         let bad = |why: &str| {
-            refuse(format!("'{host}' {why}")).with_hint("kafka://host:9092,host2:9092, and [::1]:9092 for IPv6")
+            refuse(format!("'{host}' {why}"))
+                .with_hint("kafka://host:9092,host2:9092, and [::1]:9092 for IPv6")
         };
         if host.is_empty() {
             return Err(bad("is no host"));

@@ -87,5 +87,8 @@ pub(super) unsafe fn read_rights(first: *const rd_kafka_AclOperation_t, count: u
     // SAFETY: the caller's; the library makes them of the bits that it knows.
     let operations = unsafe { std::slice::from_raw_parts(first, count) };
     // SAFETY: the names are static.
-    operations.iter().map(|operation| unsafe { sys::text(sys::rd_kafka_AclOperation_name(*operation)) }).collect()
+    operations
+        .iter()
+        .map(|operation| unsafe { sys::text(sys::rd_kafka_AclOperation_name(*operation)) })
+        .collect()
 }

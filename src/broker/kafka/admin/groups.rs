@@ -50,10 +50,11 @@ pub struct Member {
 impl Client {
     /// All groups that we may see.
     pub async fn all_groups(&self, about: &About) -> Result<Vec<Group>> {
-        let sent = Sent::send(self, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS, |options, queue| {
-            // SAFETY: all live during the call.
-            unsafe { sys::rd_kafka_ListConsumerGroups(self.raw(), options.raw(), queue) }
-        });
+        let sent =
+            Sent::send(self, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS, |options, queue| {
+                // SAFETY: all live during the call.
+                unsafe { sys::rd_kafka_ListConsumerGroups(self.raw(), options.raw(), queue) }
+            });
         let event = sent.answer(about).await?;
         // SAFETY: the answer to this request, which lives until the event goes; all is copied.
         unsafe {
@@ -76,25 +77,33 @@ impl Client {
     }
 
     /// These groups and their members, in the order given.
-    pub async fn describe_groups(&self, about: &About, groups: &[impl AsRef<str>]) -> Result<Vec<Description>> {
+    pub async fn describe_groups(
+        &self,
+        about: &About,
+        groups: &[impl AsRef<str>],
+    ) -> Result<Vec<Description>> {
         if groups.is_empty() {
             return Ok(Vec::new());
         }
         let sent = {
             let names: Vec<_> = groups.iter().map(|group| c_text(group.as_ref())).collect();
             let mut first: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
-            Sent::send(self, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, |options, queue| {
-                // SAFETY: all live during the call, which copies the names.
-                unsafe {
-                    sys::rd_kafka_DescribeConsumerGroups(
-                        self.raw(),
-                        first.as_mut_ptr(),
-                        first.len(),
-                        options.raw(),
-                        queue,
-                    );
-                }
-            })
+            Sent::send(
+                self,
+                rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
+                |options, queue| {
+                    // SAFETY: all live during the call, which copies the names.
+                    unsafe {
+                        sys::rd_kafka_DescribeConsumerGroups(
+                            self.raw(),
+                            first.as_mut_ptr(),
+                            first.len(),
+                            options.raw(),
+                            queue,
+                        );
+                    }
+                },
+            )
         };
         let event = sent.answer(about).await?;
         // SAFETY: the answer to this request, which lives until the event goes; all is copied.

@@ -31,7 +31,8 @@ pub(super) struct Options(NonNull<rd_kafka_AdminOptions_t>);
 impl Options {
     fn new(client: &Client, op: rd_kafka_admin_op_t) -> Options {
         // SAFETY: the client is live, and every `op` has options.
-        let options = Options(unsafe { NonNull::new_unchecked(sys::rd_kafka_AdminOptions_new(client.raw(), op)) });
+        let options =
+            Options(unsafe { NonNull::new_unchecked(sys::rd_kafka_AdminOptions_new(client.raw(), op)) });
         // -1 waits for ever; an hour is the most that can be asked for.
         let patience = client.timeout().map_or(-1, |timeout| timeout.as_millis().clamp(1, 3_600_000) as i32);
         let mut words: [c_char; ERROR_TEXT] = [0; ERROR_TEXT];
@@ -112,7 +113,8 @@ unsafe fn trouble(error: *const rd_kafka_error_t) -> Option<Trouble> {
     // SAFETY: the caller's.
     let code = unsafe { sys::error_code(error) };
     // SAFETY: as above, and not null where it has a code.
-    (code != sys::Code::OK).then(|| Trouble { code, words: unsafe { sys::text(sys::rd_kafka_error_string(error)) } })
+    (code != sys::Code::OK)
+        .then(|| Trouble { code, words: unsafe { sys::text(sys::rd_kafka_error_string(error)) } })
 }
 
 /// An array of pointers that the library answered.

@@ -99,16 +99,29 @@ impl Client {
     pub async fn committed(&self, about: &About, group: &str, stable: bool) -> Result<Vec<Committed>> {
         let sent = {
             let name = c_text(group);
-            Sent::send(self, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, |options, queue| {
-                // SAFETY: all live during the call, which copies the request.
-                unsafe {
-                    sys::rd_kafka_AdminOptions_set_require_stable_offsets(options.raw(), i32::from(stable));
-                    let mut asked =
-                        sys::rd_kafka_ListConsumerGroupOffsets_new(name.as_ptr(), std::ptr::null());
-                    sys::rd_kafka_ListConsumerGroupOffsets(self.raw(), &mut asked, 1, options.raw(), queue);
-                    sys::rd_kafka_ListConsumerGroupOffsets_destroy(asked);
-                }
-            })
+            Sent::send(
+                self,
+                rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
+                |options, queue| {
+                    // SAFETY: all live during the call, which copies the request.
+                    unsafe {
+                        sys::rd_kafka_AdminOptions_set_require_stable_offsets(
+                            options.raw(),
+                            i32::from(stable),
+                        );
+                        let mut asked =
+                            sys::rd_kafka_ListConsumerGroupOffsets_new(name.as_ptr(), std::ptr::null());
+                        sys::rd_kafka_ListConsumerGroupOffsets(
+                            self.raw(),
+                            &mut asked,
+                            1,
+                            options.raw(),
+                            queue,
+                        );
+                        sys::rd_kafka_ListConsumerGroupOffsets_destroy(asked);
+                    }
+                },
+            )
         };
         let event = sent.answer(about).await?;
         // SAFETY: the answer to this request, which lives until the event goes.
@@ -141,14 +154,24 @@ impl Client {
             let name = c_text(group);
             let mut list = Partitions::new(places.len());
             places.iter().for_each(|at| list.add(&at.topic, at.partition, at.offset, &at.metadata));
-            Sent::send(self, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, |options, queue| {
-                // SAFETY: all live during the call, which copies the request.
-                unsafe {
-                    let mut new = sys::rd_kafka_AlterConsumerGroupOffsets_new(name.as_ptr(), list.raw());
-                    sys::rd_kafka_AlterConsumerGroupOffsets(self.raw(), &mut new, 1, options.raw(), queue);
-                    sys::rd_kafka_AlterConsumerGroupOffsets_destroy(new);
-                }
-            })
+            Sent::send(
+                self,
+                rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS,
+                |options, queue| {
+                    // SAFETY: all live during the call, which copies the request.
+                    unsafe {
+                        let mut new = sys::rd_kafka_AlterConsumerGroupOffsets_new(name.as_ptr(), list.raw());
+                        sys::rd_kafka_AlterConsumerGroupOffsets(
+                            self.raw(),
+                            &mut new,
+                            1,
+                            options.raw(),
+                            queue,
+                        );
+                        sys::rd_kafka_AlterConsumerGroupOffsets_destroy(new);
+                    }
+                },
+            )
         };
         let event = sent.answer(about).await?;
         // SAFETY: the answer to this request, which lives until the event goes.
@@ -169,14 +192,24 @@ impl Client {
             let name = c_text(group);
             let mut list = Partitions::new(places.len());
             places.iter().for_each(|(topic, partition)| list.add(topic, *partition, 0, b""));
-            Sent::send(self, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS, |options, queue| {
-                // SAFETY: all live during the call, which copies the request.
-                unsafe {
-                    let mut old = sys::rd_kafka_DeleteConsumerGroupOffsets_new(name.as_ptr(), list.raw());
-                    sys::rd_kafka_DeleteConsumerGroupOffsets(self.raw(), &mut old, 1, options.raw(), queue);
-                    sys::rd_kafka_DeleteConsumerGroupOffsets_destroy(old);
-                }
-            })
+            Sent::send(
+                self,
+                rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS,
+                |options, queue| {
+                    // SAFETY: all live during the call, which copies the request.
+                    unsafe {
+                        let mut old = sys::rd_kafka_DeleteConsumerGroupOffsets_new(name.as_ptr(), list.raw());
+                        sys::rd_kafka_DeleteConsumerGroupOffsets(
+                            self.raw(),
+                            &mut old,
+                            1,
+                            options.raw(),
+                            queue,
+                        );
+                        sys::rd_kafka_DeleteConsumerGroupOffsets_destroy(old);
+                    }
+                },
+            )
         };
         let event = sent.answer(about).await?;
         // SAFETY: the answer to this request, which lives until the event goes.

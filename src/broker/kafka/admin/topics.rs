@@ -7,7 +7,7 @@ use super::super::client::Client;
 use super::super::conf::ERROR_TEXT;
 use super::super::error::{About, Trouble};
 use super::super::sys::{
-    self, Code, rd_kafka_Node_t, rd_kafka_NewTopic_t, rd_kafka_TopicDescription_t, rd_kafka_admin_op_t,
+    self, Code, rd_kafka_NewTopic_t, rd_kafka_Node_t, rd_kafka_TopicDescription_t, rd_kafka_admin_op_t,
     rd_kafka_topic_result_t,
 };
 use super::cluster::read_rights;
@@ -87,9 +87,8 @@ impl Client {
     /// Makes a topic; it is there when this returns, though other brokers may not have heard of it.
     pub async fn create_topic(&self, about: &About, topic: &NewTopic<'_>) -> Result<()> {
         let sent = {
-            let new = new_topic(topic).map_err(|words| {
-                Error::new(Kind::Invalid, about.operation, about.subject.clone(), words)
-            })?;
+            let new = new_topic(topic)
+                .map_err(|words| Error::new(Kind::Invalid, about.operation, about.subject.clone(), words))?;
             let mut new = new.as_ptr();
             Sent::send(self, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATETOPICS, |options, queue| {
                 // SAFETY: all live during the call, which copies the topic.
@@ -190,7 +189,10 @@ unsafe fn read_topic(topic: *const rd_kafka_TopicDescription_t) -> Described {
                     number: sys::rd_kafka_TopicPartitionInfo_partition(*part),
                     leader: number_of(leader),
                     replicas: array(first, replicas).iter().filter_map(|node| number_of(*node)).collect(),
-                    in_sync: array(first_in_sync, in_sync).iter().filter_map(|node| number_of(*node)).collect(),
+                    in_sync: array(first_in_sync, in_sync)
+                        .iter()
+                        .filter_map(|node| number_of(*node))
+                        .collect(),
                 }
             })
             .collect();
