@@ -39,6 +39,9 @@ struct Inner {
     served: AtomicBool,
     /// As [`Settings::timeout`].
     timeout: Option<Duration>,
+    /// For errors: who we say we are, and where the broker is.
+    user: Option<String>,
+    servers: String,
 }
 
 // SAFETY: the library's handle takes calls from any thread.
@@ -88,7 +91,9 @@ impl Client {
             Queue::own(main, Owner::Main(news.clone()))
         };
         let (main, served) = (ManuallyDrop::new(main), AtomicBool::new(false));
-        Ok(Client(Arc::new(Inner { rk, role, news, main, served, timeout: settings.timeout })))
+        let (timeout, servers) = (settings.timeout, settings.servers.clone());
+        let user = settings.user().map(str::to_owned);
+        Ok(Client(Arc::new(Inner { rk, role, news, main, served, timeout, user, servers })))
     }
 
     /// The client, for the library's calls.
@@ -109,6 +114,16 @@ impl Client {
     /// The longest time without the broker.
     pub fn timeout(&self) -> Option<Duration> {
         self.0.timeout
+    }
+
+    /// Who we say we are.
+    pub fn user(&self) -> Option<&str> {
+        self.0.user.as_deref()
+    }
+
+    /// The addresses that were given.
+    pub fn servers(&self) -> &str {
+        &self.0.servers
     }
 
     /// Its main queue, for one who serves it from now on as long as the client lives: delivery reports and the news of

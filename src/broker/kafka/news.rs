@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::connection;
 use super::error::Trouble;
 use super::queue::Event;
 use super::sys::{self, Code, rd_kafka_conf_t, rd_kafka_t};
@@ -77,7 +78,7 @@ impl News {
         }
         reasons.push_back(reason.clone());
         drop(reasons);
-        if matches!(code, Code::LOCAL_AUTHENTICATION | Code::LOCAL_SSL) {
+        if connection::is_last(&reason) {
             self.refused.send_replace(Some(reason));
         }
     }

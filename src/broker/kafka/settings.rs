@@ -73,6 +73,12 @@ impl Settings {
         self.given.iter().rev().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
     }
 
+    /// Who we say we are, if anybody.
+    pub fn user(&self) -> Option<&str> {
+        let in_url = self.base.iter().find(|(key, _)| key == "sasl.username").map(|(_, user)| user.as_str());
+        self.given("sasl.username").or(in_url)
+    }
+
     /// The values that are never shown.
     pub fn secrets(&self) -> Vec<String> {
         let all = self.base.iter().chain(&self.given);

@@ -1,0 +1,191 @@
+//! Why the broker was not reached, out of what the client said of its connections.
+//!
+//! The library tells it as one line per address, in words for its own developers. Known situations get words of ours
+//! and the option that mends them; anything else is repeated without the decoration.
+
+use super::client::Client;
+use super::error::{About, CREDENTIALS, Trouble};
+use super::sys::Code;
+use crate::broker::{Error, Kind};
+
+/// A situation: what the library's words contain, and ours with what to do.
+struct Known {
+    kind: Kind,
+    contains: &'static str,
+    message: &'static str,
+    hint: &'static str,
+    /// No patience helps.
+    last: bool,
+}
+
+const KNOWN: &[Known] = &[
+    Known {
+        kind: Kind::Unreachable,
+        contains: "connecting to a PLAINTEXT broker listener",
+        message: "does not speak TLS on this port",
+        hint: "kafka:// instead of kafkas://, or the port that speaks TLS",
+        last: true,
+    },
+    Known {
+        kind: Kind::Unreachable,
+        contains: "might be caused by incorrect security.protocol",
+        message: "closed the connection at the first request, as a port that speaks TLS does",
+        hint: "kafkas:// instead of kafka://, or the port without TLS",
+        last: false,
+    },
+    Known {
+        kind: Kind::Denied,
+        contains: "broker might require SASL authentication",
+        message: "closed the connection, as a broker does that wants to know who we are",
+        hint: "kafka://USER@host with -X sasl.mechanism=SCRAM-SHA-512, or kafkas://USER@host",
+        last: false,
+    },
+    Known {
+        kind: Kind::Unreachable,
+        contains: "certificate verify failed",
+        message: "its certificate is not signed by anybody we know, or not for this name",
+        hint: "-X ssl.ca.location=FILE names who signed it; the host in the URL must be a name in the certificate",
+        last: true,
+    },
+    Known {
+        kind: Kind::Denied,
+        contains: "certificate required",
+        message: "wants a certificate of us",
+        hint: "-X ssl.certificate.location=FILE -X ssl.key.location=FILE",
+        last: true,
+    },
+    Known {
+        kind: Kind::Denied,
+        contains: "SSL alert number 42",
+        message: "does not take our certificate, or wants one of us",
+        hint: "-X ssl.certificate.location=FILE -X ssl.key.location=FILE",
+        last: true,
+    },
+    Known {
+        kind: Kind::Denied,
+        contains: "Unsupported SASL mechanism",
+        message: "does not take this way to log in",
+        hint: "",
+        last: true,
+    },
+    Known {
+        kind: Kind::Unreachable,
+        contains: "Invalid response size",
+        message: "something that is not Kafka answers on this port",
+        hint: "is it the port of another service? Kafka's is 9092 as a rule",
+        last: true,
+    },
+];
+
+/// Whether no patience helps with this.
+pub fn is_last(trouble: &Trouble) -> bool {
+    match known(&trouble.words) {
+        Some(known) => known.last,
+        None => matches!(trouble.code, Code::LOCAL_AUTHENTICATION | Code::LOCAL_SSL),
+    }
+}
+
+/// The error of a call that did not reach its broker, or was sent away by it.
+pub fn error(about: &About, client: &Client, trouble: &Trouble) -> Error {
+    let mut reasons = client.news().reasons();
+    if is_last(trouble) {
+        reasons = vec![trouble.clone()];
+    }
+    let told = told(&reasons);
+    let new = |kind, message: String| Error::new(kind, about.operation, about.subject.clone(), message);
+    if let Some((place, words)) = told.last()
+        && let Some(known) = known(words)
+    {
+        let error = new(known.kind, format!("{place}: {}", known.message));
+        // The broker says which ways it knows.
+        let ways = words.split("supported mechanisms: ").nth(1).map(|ways| format!("-X sasl.mechanism={ways}"));
+        let hint = if known.hint.is_empty() { ways.unwrap_or(CREDENTIALS.into()) } else { known.hint.into() };
+        return error.with_hint(hint).with_source(std::io::Error::other(words.clone()));
+    }
+    if let Some(reason) = reasons.iter().rfind(|reason| reason.code == Code::LOCAL_AUTHENTICATION) {
+        let (place, words) = taken_apart(&reason.words);
+        return new(Kind::Denied, format!("{place}: {words}")).with_hint(CREDENTIALS);
+    }
+    let waited = client.timeout().map_or(String::new(), |timeout| {
+        format!(" within {}", humantime::format_duration(timeout))
+    });
+    if told.is_empty() {
+        let message = format!("no answer{waited} from {}{}", client.servers(), what(trouble));
+        return new(Kind::Unreachable, message).with_hint("is it up, and reachable from here? longer: --timeout");
+    }
+    let all: Vec<_> = told.iter().map(|(place, words)| format!("{place}: {words}")).collect();
+    new(Kind::Unreachable, format!("not reached{waited}: {}", all.join("; ")))
+        .with_hint("is it up, and is the address right? longer: --timeout")
+}
+
+/// What was waited for, where the library says.
+fn what(trouble: &Trouble) -> String {
+    match trouble.words.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", trouble.words),
+    }
+}
+
+/// Address and words of each reason, the last of each address, in the order they were said.
+fn told(reasons: &[Trouble]) -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    for reason in reasons {
+        let (place, words) = taken_apart(&reason.words);
+        all.retain(|(known, _)| *known != place);
+        all.push((place, words));
+    }
+    all
+}
+
+fn known(words: &str) -> Option<&'static Known> {
+    KNOWN.iter().find(|known| words.contains(known.contains))
+}
+
+/// `sasl_ssl://h:9092/bootstrap: Connect to ipv4#1.2.3.4:9092 failed: Connection refused (after 0ms in state CONNECT)` as
+/// `h:9092` and `Connection refused`.
+fn taken_apart(text: &str) -> (String, String) {
+    let (place, words) = text.split_once(": ").unwrap_or(("", text));
+    let place = place.split_once("://").map_or(place, |(_, place)| place);
+    let place = place.split_once('/').map_or(place, |(place, _)| place);
+    let words = words.rsplit_once(" (after ").map_or(words, |(words, _)| words);
+    let words = match words.strip_prefix("Connect to ").and_then(|rest| rest.split_once(" failed: ")) {
+        Some((_, why)) => why,
+        None => words,
+    };
+    (place.to_owned(), words.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_librarys_lines_are_taken_apart() {
+        let cut = |text| taken_apart(text);
+        assert_eq!(
+            cut("127.0.0.1:9/bootstrap: Connect to ipv4#127.0.0.1:9 failed: Connection refused (after 0ms in state CONNECT)"),
+            ("127.0.0.1:9".into(), "Connection refused".into())
+        );
+        assert_eq!(
+            cut("sasl_ssl://h:9092/1: SASL authentication error: no (after 3ms in state AUTH_REQ)"),
+            ("h:9092".into(), "SASL authentication error: no".into())
+        );
+        assert_eq!(cut("odd"), (String::new(), "odd".into()));
+    }
+
+    #[test]
+    fn each_address_is_told_of_once_by_its_last_words() {
+        let reason = |words: &str| Trouble { code: Code::LOCAL_TRANSPORT, words: words.into() };
+        let all = told(&[reason("a:1/1: x (after 1ms in state Y)"), reason("b:1/2: y"), reason("a:1/1: z")]);
+        assert_eq!(all, [("b:1".into(), "y".into()), ("a:1".into(), "z".into())]);
+    }
+
+    #[test]
+    fn what_no_patience_helps_with_ends_at_once() {
+        let trouble = |code, words: &str| Trouble { code, words: words.into() };
+        assert!(is_last(&trouble(Code::LOCAL_AUTHENTICATION, "x")));
+        assert!(is_last(&trouble(Code::LOCAL_SSL, "SSL handshake failed: certificate verify failed")));
+        assert!(is_last(&trouble(Code::LOCAL_BAD_MSG, "Receive failed: Invalid response size 1213486160")));
+        assert!(!is_last(&trouble(Code::LOCAL_TRANSPORT, "Connection refused")));
+    }
+}

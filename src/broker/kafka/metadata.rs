@@ -1,0 +1,49 @@
+//! The names of all topics, which only a call that blocks can ask for.
+
+use std::ffi::c_int;
+
+use super::client::Client;
+use super::error::{About, Trouble};
+use super::sys::{self, Code};
+use crate::broker::Result;
+
+/// Frees an answer.
+struct Answer(*const sys::rd_kafka_metadata);
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        // SAFETY: live and ours.
+        unsafe { sys::rd_kafka_metadata_destroy(self.0) }
+    }
+}
+
+impl Client {
+    /// The names of all topics that we may see, in order, the broker's own among them. On a thread of its own, which goes
+    /// on to its end where nobody waits for it any more.
+    pub async fn topic_names(&self, about: &About) -> Result<Vec<String>> {
+        let client = self.clone();
+        let asked = tokio::task::spawn_blocking(move || client.topic_names_blocking());
+        tokio::select! {
+            names = asked => match names {
+                Ok(Ok(names)) => Ok(names),
+                Ok(Err(code)) => Err(Trouble::of(code).error(about, self)),
+                Err(_) => Err(Trouble::of(Code::LOCAL_DESTROY).error(about, self)),
+            },
+            trouble = self.refused() => Err(trouble.error(about, self)),
+        }
+    }
+
+    fn topic_names_blocking(&self) -> std::result::Result<Vec<String>, Code> {
+        // -1 waits for ever.
+        let patience = self.timeout().map_or(-1, |timeout| c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX));
+        // SAFETY: the client is live, and all topics are asked for.
+        let answer = Answer(unsafe { sys::metadata(self.raw(), std::ptr::null_mut(), patience)? });
+        // SAFETY: the answer lives until the end of this function, and has as many topics as it says.
+        let mut names: Vec<String> = unsafe {
+            let topics = (0..(*answer.0).topic_cnt as usize).map(|i| (*answer.0).topics.add(i));
+            topics.map(|topic| sys::text((*topic).topic)).collect()
+        };
+        names.sort_unstable();
+        Ok(names)
+    }
+}
