@@ -98,7 +98,8 @@ pub fn error(about: &About, client: &Client, trouble: &Trouble) -> Error {
     {
         let error = new(known.kind, format!("{place}: {}", known.message));
         // The broker says which ways it knows.
-        let ways = words.split("supported mechanisms: ").nth(1).map(|ways| format!("-X sasl.mechanism={ways}"));
+        let ways =
+            words.split("supported mechanisms: ").nth(1).map(|ways| format!("-X sasl.mechanism={ways}"));
         let hint = if known.hint.is_empty() { ways.unwrap_or(CREDENTIALS.into()) } else { known.hint.into() };
         return error.with_hint(hint).with_source(std::io::Error::other(words.clone()));
     }
@@ -106,12 +107,13 @@ pub fn error(about: &About, client: &Client, trouble: &Trouble) -> Error {
         let (place, words) = taken_apart(&reason.words);
         return new(Kind::Denied, format!("{place}: {words}")).with_hint(CREDENTIALS);
     }
-    let waited = client.timeout().map_or(String::new(), |timeout| {
-        format!(" within {}", humantime::format_duration(timeout))
-    });
+    let waited = client
+        .timeout()
+        .map_or(String::new(), |timeout| format!(" within {}", humantime::format_duration(timeout)));
     if told.is_empty() {
         let message = format!("no answer{waited} from {}{}", client.servers(), what(trouble));
-        return new(Kind::Unreachable, message).with_hint("is it up, and reachable from here? longer: --timeout");
+        return new(Kind::Unreachable, message)
+            .with_hint("is it up, and reachable from here? longer: --timeout");
     }
     let all: Vec<_> = told.iter().map(|(place, words)| format!("{place}: {words}")).collect();
     new(Kind::Unreachable, format!("not reached{waited}: {}", all.join("; ")))
@@ -163,7 +165,9 @@ mod tests {
     fn the_librarys_lines_are_taken_apart() {
         let cut = |text| taken_apart(text);
         assert_eq!(
-            cut("127.0.0.1:9/bootstrap: Connect to ipv4#127.0.0.1:9 failed: Connection refused (after 0ms in state CONNECT)"),
+            cut(
+                "127.0.0.1:9/bootstrap: Connect to ipv4#127.0.0.1:9 failed: Connection refused (after 0ms in state CONNECT)"
+            ),
             ("127.0.0.1:9".into(), "Connection refused".into())
         );
         assert_eq!(

@@ -79,7 +79,12 @@ impl Trouble {
 
     /// The same of an event that was to be published. `stored`: it may have been, because the request left.
     pub fn send_error(&self, about: &About, client: &Client, stored: bool) -> Error {
-        let waited = [Code::LOCAL_MSG_TIMED_OUT, Code::LOCAL_TIMED_OUT, Code::REQUEST_TIMED_OUT, Code::LOCAL_TRANSPORT];
+        let waited = [
+            Code::LOCAL_MSG_TIMED_OUT,
+            Code::LOCAL_TIMED_OUT,
+            Code::REQUEST_TIMED_OUT,
+            Code::LOCAL_TRANSPORT,
+        ];
         if !stored || !waited.contains(&self.code) {
             return self.error(about, client);
         }
@@ -105,7 +110,9 @@ pub async fn unknown_topic(client: &Client, operation: &'static str, topic: &str
     let names = client.topic_names(&about).await.unwrap_or_default();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     match nearest(topic, &names) {
-        Some(near) => error.with_hint(format!("did you mean '{near}'? to make it: evcat topics create {topic}")),
+        Some(near) => {
+            error.with_hint(format!("did you mean '{near}'? to make it: evcat topics create {topic}"))
+        }
         None => error,
     }
 }
@@ -136,7 +143,9 @@ fn verdict(code: Code, about: &About, user: Option<&str>) -> Verdict {
         Code::LOCAL_UNKNOWN_PARTITION => {
             told(Kind::NotFound, "has no such partition", &format!("evcat topics describe {named}"))
         }
-        Code::GROUP_ID_NOT_FOUND => told(Kind::NotFound, "does not exist", "which there are: evcat groups list"),
+        Code::GROUP_ID_NOT_FOUND => {
+            told(Kind::NotFound, "does not exist", "which there are: evcat groups list")
+        }
 
         Code::TOPIC_AUTHORIZATION_FAILED => denied("topic", topic_right(about.operation), about, user),
         Code::GROUP_AUTHORIZATION_FAILED => denied("group", group_right(about.operation), about, user),
@@ -179,13 +188,19 @@ fn verdict(code: Code, about: &About, user: Option<&str>) -> Verdict {
             "the broker did not have it from enough of its replicas in time: it may have been stored",
             "publishing it again may make a duplicate",
         ),
-        Code::LOCAL_PURGE_INFLIGHT => said(Kind::InDoubt, "was on its way when we left: it may have been stored"),
-        Code::LOCAL_PURGE_QUEUE | Code::LOCAL_DESTROY => said(Kind::Unreachable, "was not sent before we left"),
+        Code::LOCAL_PURGE_INFLIGHT => {
+            said(Kind::InDoubt, "was on its way when we left: it may have been stored")
+        }
+        Code::LOCAL_PURGE_QUEUE | Code::LOCAL_DESTROY => {
+            said(Kind::Unreachable, "was not sent before we left")
+        }
 
         Code::MSG_SIZE_TOO_LARGE | Code::RECORD_LIST_TOO_LARGE => told(
             Kind::Rejected,
             "the event is too large for the broker",
-            &format!("whoever may can raise it: kafka-configs.sh --alter --topic {named} --add-config max.message.bytes=N"),
+            &format!(
+                "whoever may can raise it: kafka-configs.sh --alter --topic {named} --add-config max.message.bytes=N"
+            ),
         ),
         Code::INVALID_RECORD => told(
             Kind::Rejected,
@@ -218,11 +233,9 @@ fn verdict(code: Code, about: &About, user: Option<&str>) -> Verdict {
         | Code::INVALID_REQUIRED_ACKS
         | Code::POLICY_VIOLATION => plain(Kind::Rejected),
 
-        Code::OFFSET_OUT_OF_RANGE | Code::LOCAL_AUTO_OFFSET_RESET => told(
-            Kind::Gone,
-            "what lay there is no longer kept",
-            "--from beginning reads what there is",
-        ),
+        Code::OFFSET_OUT_OF_RANGE | Code::LOCAL_AUTO_OFFSET_RESET => {
+            told(Kind::Gone, "what lay there is no longer kept", "--from beginning reads what there is")
+        }
         Code::LOCAL_FENCED
         | Code::PRODUCER_FENCED
         | Code::INVALID_PRODUCER_EPOCH
@@ -236,9 +249,11 @@ fn verdict(code: Code, about: &About, user: Option<&str>) -> Verdict {
             told(Kind::Unsupported, "this broker is too old for that", "its version: evcat profiles check")
         }
         Code::UNSUPPORTED_COMPRESSION_TYPE | Code::LOCAL_BAD_COMPRESSION => plain(Kind::Unsupported),
-        Code::TOPIC_DELETION_DISABLED => {
-            told(Kind::Unsupported, "this broker deletes no topics", "delete.topic.enable=true in its settings")
-        }
+        Code::TOPIC_DELETION_DISABLED => told(
+            Kind::Unsupported,
+            "this broker deletes no topics",
+            "delete.topic.enable=true in its settings",
+        ),
         Code::SECURITY_DISABLED => said(Kind::Unsupported, "this broker has no rights to manage"),
         Code::GROUP_MAX_SIZE_REACHED => plain(Kind::Rejected),
         Code(1..) => plain(Kind::Rejected),
@@ -255,7 +270,8 @@ const STOP_MEMBERS: &str = "stop them first; a killed one counts until its sessi
 fn denied(resource: &str, right: &str, about: &About, user: Option<&str>) -> Verdict {
     let name = about.name().unwrap_or("NAME");
     let on = if resource == "cluster" { "the cluster".to_owned() } else { format!("the {resource}") };
-    let which = if resource == "cluster" { String::from("--cluster") } else { format!("--{resource} {name}") };
+    let which =
+        if resource == "cluster" { String::from("--cluster") } else { format!("--{resource} {name}") };
     let user = user.unwrap_or("USER");
     Verdict {
         kind: Kind::Denied,
@@ -305,22 +321,81 @@ mod tests {
     #[test]
     fn what_people_meet_is_told_in_words_with_a_way_on() {
         for (code, operation, subject, kind, message, hint) in [
-            (Code::UNKNOWN_TOPIC_OR_PART, "reader", "topic a", Kind::NotFound, "does not exist", "topics create a"),
-            (Code::TOPIC_AUTHORIZATION_FAILED, "send", "topic a", Kind::Denied, "right Write on the topic", "--operation Write --topic a"),
+            (
+                Code::UNKNOWN_TOPIC_OR_PART,
+                "reader",
+                "topic a",
+                Kind::NotFound,
+                "does not exist",
+                "topics create a",
+            ),
+            (
+                Code::TOPIC_AUTHORIZATION_FAILED,
+                "send",
+                "topic a",
+                Kind::Denied,
+                "right Write on the topic",
+                "--operation Write --topic a",
+            ),
             (Code::TOPIC_AUTHORIZATION_FAILED, "reader", "topic a", Kind::Denied, "right Read", "User:ann"),
-            (Code::GROUP_AUTHORIZATION_FAILED, "groups", "group g", Kind::Denied, "right Describe on the group", "--group g"),
-            (Code::CLUSTER_AUTHORIZATION_FAILED, "create_topic", "topic a", Kind::Denied, "right Create on the cluster", "--cluster"),
-            (Code::MSG_SIZE_TOO_LARGE, "send", "topic a", Kind::Rejected, "too large for the broker", "max.message.bytes"),
-            (Code::NON_EMPTY_GROUP, "delete_group", "group g", Kind::Rejected, "members are at work", "stop them"),
-            (Code::UNKNOWN_MEMBER_ID, "seek_group", "group g", Kind::Rejected, "members are at work", "stop them"),
+            (
+                Code::GROUP_AUTHORIZATION_FAILED,
+                "groups",
+                "group g",
+                Kind::Denied,
+                "right Describe on the group",
+                "--group g",
+            ),
+            (
+                Code::CLUSTER_AUTHORIZATION_FAILED,
+                "create_topic",
+                "topic a",
+                Kind::Denied,
+                "right Create on the cluster",
+                "--cluster",
+            ),
+            (
+                Code::MSG_SIZE_TOO_LARGE,
+                "send",
+                "topic a",
+                Kind::Rejected,
+                "too large for the broker",
+                "max.message.bytes",
+            ),
+            (
+                Code::NON_EMPTY_GROUP,
+                "delete_group",
+                "group g",
+                Kind::Rejected,
+                "members are at work",
+                "stop them",
+            ),
+            (
+                Code::UNKNOWN_MEMBER_ID,
+                "seek_group",
+                "group g",
+                Kind::Rejected,
+                "members are at work",
+                "stop them",
+            ),
             (Code::UNKNOWN_MEMBER_ID, "settle", "group g", Kind::Lost, "somebody else", ""),
             (Code::OFFSET_OUT_OF_RANGE, "next", "topic a", Kind::Gone, "no longer kept", "--from beginning"),
-            (Code::TOPIC_EXCEPTION, "create_topic", "topic a/b", Kind::Invalid, "no name of a topic", "letters"),
+            (
+                Code::TOPIC_EXCEPTION,
+                "create_topic",
+                "topic a/b",
+                Kind::Invalid,
+                "no name of a topic",
+                "letters",
+            ),
             (Code::UNSUPPORTED_VERSION, "check", "", Kind::Unsupported, "too old", "profiles check"),
         ] {
             let (found, words, next) = of(operation, subject, code);
             assert_eq!(found, kind, "{code:?} in {operation}");
-            assert!(words.contains(message) && next.contains(hint), "{code:?} in {operation}: {words} / {next}");
+            assert!(
+                words.contains(message) && next.contains(hint),
+                "{code:?} in {operation}: {words} / {next}"
+            );
         }
     }
 

@@ -35,7 +35,8 @@ impl Client {
 
     fn topic_names_blocking(&self) -> std::result::Result<Vec<String>, Code> {
         // -1 waits for ever.
-        let patience = self.timeout().map_or(-1, |timeout| c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX));
+        let patience =
+            self.timeout().map_or(-1, |timeout| c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX));
         // SAFETY: the client is live, and all topics are asked for.
         let answer = Answer(unsafe { sys::metadata(self.raw(), std::ptr::null_mut(), patience)? });
         // SAFETY: the answer lives until the end of this function, and has as many topics as it says.

@@ -13,10 +13,14 @@ mod client;
 mod conf;
 mod connection;
 mod error;
+mod groups;
 mod metadata;
+mod name;
 mod news;
 mod options;
 mod partitions;
+mod places;
+mod properties;
 mod publisher;
 mod queue;
 mod reader;
@@ -24,6 +28,7 @@ mod reserved;
 mod settings;
 mod subscription;
 mod sys;
+mod topics;
 
 use std::sync::{Arc, OnceLock};
 
@@ -108,37 +113,37 @@ impl Broker for Kafka {
         check::check(self.admin()?).await
     }
 
-    async fn topics(&self, _glob: &str) -> Result<Vec<TopicInfo>> {
-        Err(not_built("topics"))
+    async fn topics(&self, glob: &str) -> Result<Vec<TopicInfo>> {
+        topics::topics(self, glob).await
     }
 
-    async fn create_topic(&self, _topic: &str, _options: &[(String, String)]) -> Result<()> {
-        Err(not_built("create_topic"))
+    async fn create_topic(&self, topic: &str, options: &[(String, String)]) -> Result<()> {
+        topics::create(self, topic, options).await
     }
 
-    async fn delete_topic(&self, _topic: &str) -> Result<()> {
-        Err(not_built("delete_topic"))
+    async fn delete_topic(&self, topic: &str) -> Result<()> {
+        topics::delete(self, topic).await
     }
 
-    async fn groups(&self, _topics: &str) -> Result<Vec<GroupInfo>> {
-        Err(not_built("groups"))
+    async fn groups(&self, topics: &str) -> Result<Vec<GroupInfo>> {
+        groups::groups(self, topics).await
     }
 
-    async fn seek_group(&self, _topic: &str, _group: &str, _to: &Start) -> Result<()> {
-        Err(not_built("seek_group"))
+    async fn seek_group(&self, topic: &str, group: &str, to: &Start) -> Result<()> {
+        groups::seek(self, topic, group, to).await
     }
 
-    async fn delete_group(&self, _topic: &str, _group: &str) -> Result<()> {
-        Err(not_built("delete_group"))
+    async fn delete_group(&self, topic: &str, group: &str) -> Result<()> {
+        groups::delete(self, topic, group).await
     }
 
     async fn create_group(
         &self,
-        _source: &Source,
-        _from: &Start,
-        _dead_letters: Option<&str>,
+        source: &Source,
+        from: &Start,
+        dead_letters: Option<&str>,
     ) -> Result<Vec<String>> {
-        Err(not_built("create_group"))
+        groups::create(self, source, from, dead_letters).await
     }
 
     async fn publisher(&self, options: PublishOptions) -> Result<Box<dyn Publisher>> {
@@ -152,10 +157,6 @@ impl Broker for Kafka {
     async fn subscription(&self, source: Source, options: SubscribeOptions) -> Result<Box<dyn Subscription>> {
         subscription::open(self, source, options).await
     }
-}
-
-fn not_built(operation: &'static str) -> Error {
-    Error::new(Kind::Unsupported, operation, "kafka", "not built yet")
 }
 
 /// librdkafka and its version.

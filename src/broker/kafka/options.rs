@@ -1,26 +1,67 @@
-//! The keys of `-X` and of the URL's query: librdkafka's properties, read from its own documentation when evcat is built.
-
-include!(concat!(env!("OUT_DIR"), "/kafka_properties.rs"));
+//! The keys of `-X` and of the URL's query: evcat's own, and the properties of librdkafka (`properties`).
 
 use super::client::Role;
-pub use super::reserved::RESERVED;
+use super::properties::{CONSUMER_ONLY, PRODUCER_ONLY, PROPERTIES};
+use super::reserved::RESERVED;
 
 /// evcat's own key: the password of the user in the URL.
 pub const PASSWORD: (&str, &str) = ("password", "the password of the URL's user, better given by a profile");
 
+/// evcat's own key: on how many brokers a new topic is.
+pub const REPLICATION: (&str, &str) =
+    ("replication.factor", "on how many brokers a topic made by evcat is [the broker's default]");
+
+/// What begins so is a setting of the topics that evcat makes.
+pub const TOPIC_PREFIX: &str = "topic.";
+
+/// The settings of a topic that people set (<https://kafka.apache.org/documentation/#topicconfigs>). A broker's own
+/// compression is not among them: events stay as they were published.
+const TOPIC_OPTIONS: &[(&str, &str)] = &[
+    (
+        "topic.cleanup.policy",
+        "topics made by evcat: delete what is old, or compact to the last of each key [delete]",
+    ),
+    ("topic.delete.retention.ms", "topics made by evcat: how long a compacted topic keeps tombstones"),
+    ("topic.max.message.bytes", "topics made by evcat: the largest batch of events"),
+    (
+        "topic.message.timestamp.after.max.ms",
+        "topics made by evcat: how far in the future a timestamp may be",
+    ),
+    ("topic.message.timestamp.before.max.ms", "topics made by evcat: how far in the past a timestamp may be"),
+    ("topic.message.timestamp.type", "topics made by evcat: CreateTime or LogAppendTime"),
+    ("topic.min.compaction.lag.ms", "topics made by evcat: how long an event is safe from compaction"),
+    ("topic.min.insync.replicas", "topics made by evcat: how many brokers must have an event"),
+    ("topic.retention.bytes", "topics made by evcat: keep so many bytes of each partition"),
+    ("topic.retention.ms", "topics made by evcat: keep events so long; --retention goes before it"),
+    ("topic.segment.bytes", "topics made by evcat: what is old goes in pieces of this size"),
+    ("topic.segment.ms", "topics made by evcat: what is old goes in pieces of this age"),
+];
+
 /// The keys of `-X`.
 pub const OPTIONS: &[(&str, &str)] = {
-    const ALL: [(&str, &str); PROPERTIES.len() + 1] = {
-        let mut all = [PASSWORD; PROPERTIES.len() + 1];
+    const OWN: usize = 2 + TOPIC_OPTIONS.len();
+    const ALL: [(&str, &str); OWN + PROPERTIES.len()] = {
+        let mut all = [PASSWORD; OWN + PROPERTIES.len()];
+        all[1] = REPLICATION;
+        let mut i = 0;
+        while i < TOPIC_OPTIONS.len() {
+            all[2 + i] = TOPIC_OPTIONS[i];
+            i += 1;
+        }
         let mut i = 0;
         while i < PROPERTIES.len() {
-            all[i + 1] = PROPERTIES[i];
+            all[OWN + i] = PROPERTIES[i];
             i += 1;
         }
         all
     };
     &ALL
 };
+
+/// Whether a key is evcat's and not the library's.
+pub fn is_own(key: &str) -> bool {
+    [PASSWORD.0, REPLICATION.0].contains(&key) || TOPIC_OPTIONS.iter().any(|(known, _)| *known == key)
+}
 
 /// Whether a property means something to a client of this role; else the library logs a warning for each.
 pub fn concerns(key: &str, role: Role) -> bool {
@@ -43,48 +84,5 @@ pub fn reserved(key: &str) -> Option<&'static str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_library_takes_every_key_that_is_offered() {
-        let mut refused = Vec::new();
-        for (key, _) in PROPERTIES {
-            // A value that fits no property: what matters is that the key is known.
-            if let Err(words) = super::super::conf::Conf::new().set(key, "\u{1}")
-                && words.contains("No such configuration property")
-            {
-                refused.push(*key);
-            }
-        }
-        assert_eq!(refused, Vec::<&str>::new());
-    }
-
-    #[test]
-    fn what_is_reserved_exists() {
-        for (key, _) in RESERVED {
-            let mut conf = super::super::conf::Conf::new();
-            let words = conf.set(key, "\u{1}").err().unwrap_or_default();
-            assert!(!words.contains("No such configuration property"), "{key}");
-        }
-    }
-
-    #[test]
-    fn a_role_is_not_given_what_concerns_the_other() {
-        assert!(!concerns("linger.ms", Role::Consumer) && concerns("linger.ms", Role::Producer));
-        assert!(
-            !concerns("fetch.wait.max.ms", Role::Producer) && concerns("socket.timeout.ms", Role::Producer)
-        );
-    }
-
-    #[test]
-    fn secrets_are_known_by_name() {
-        for key in ["sasl.password", "ssl.key.pem", "ssl.keystore.password", "sasl.oauthbearer.client.secret"]
-        {
-            assert!(is_secret(key), "{key}");
-        }
-        for key in ["ssl.key.location", "sasl.username", "ssl.ca.pem", "bootstrap.servers"] {
-            assert!(!is_secret(key), "{key}");
-        }
-    }
-}
+#[path = "options_tests.rs"]
+mod tests;

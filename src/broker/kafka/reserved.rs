@@ -1,4 +1,4 @@
-//! The library's properties that are not for users, and why. The build reads this too, for `-X help`.
+//! The library's properties that are not for users, and why.
 
 /// Property, and who decides it instead.
 pub const RESERVED: &[(&str, &str)] = &[

@@ -65,12 +65,17 @@ impl Settings {
         let text = |pair: &'a (String, String)| (&*pair.0, &*pair.1);
         let all = self.base.iter().map(text).chain(defaults.iter().copied());
         let all = all.chain(self.given.iter().map(text)).chain(fixed.iter().copied());
-        all.filter(move |(key, _)| options::concerns(key, role))
+        all.filter(move |(key, _)| !options::is_own(key) && options::concerns(key, role))
     }
 
     /// What the user set for a key, if anything.
     pub fn given(&self, key: &str) -> Option<&str> {
         self.given.iter().rev().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+    }
+
+    /// All that the user set, in order.
+    pub fn all_given(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.given.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
     /// Who we say we are, if anybody.

@@ -22,7 +22,7 @@ use crate::broker::Result;
 pub use cluster::{Cluster, Node, Right};
 pub use configs::Config;
 pub use groups::{Description, Group, Member};
-pub use offsets::{Committed, Offset};
+pub use offsets::{Committed, EARLIEST, LATEST, NEWEST, Offset};
 pub use topics::{Described, NewTopic, Part};
 
 /// The options of one request.

@@ -16,6 +16,8 @@ use crate::event::Name;
 pub const EARLIEST: i64 = -2;
 /// The end: behind the last event, or with `committed` the last stable offset.
 pub const LATEST: i64 = -1;
+/// The event with the highest timestamp; from Kafka 3.0 on.
+pub const NEWEST: i64 = -3;
 
 /// Where something is in a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +42,7 @@ pub struct Committed {
 }
 
 impl Client {
-    /// The offsets of these: of each [`EARLIEST`], [`LATEST`] or, by a time in ms, the first event at or after it. One
+    /// The offsets of these: of each [`EARLIEST`], [`LATEST`], [`NEWEST`] or, by a time in ms, the first event at or after it. One
     /// request to each broker, however many partitions. `committed`: the end is the last stable offset, behind which lie
     /// events of transactions that are open.
     ///
