@@ -101,7 +101,7 @@ pub fn error(about: &About, client: &Client, trouble: &Trouble) -> Error {
         let ways =
             words.split("supported mechanisms: ").nth(1).map(|ways| format!("-X sasl.mechanism={ways}"));
         let hint = if known.hint.is_empty() { ways.unwrap_or(CREDENTIALS.into()) } else { known.hint.into() };
-        return error.with_hint(hint).with_source(std::io::Error::other(words.clone()));
+        return error.with_hint(hint);
     }
     if let Some(reason) = reasons.iter().rfind(|reason| reason.code == Code::LOCAL_AUTHENTICATION) {
         let (place, words) = taken_apart(&reason.words);

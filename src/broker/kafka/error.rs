@@ -57,6 +57,7 @@ impl Trouble {
     /// The same as an error of ours; where the broker was not reached, with what the client said of its connections.
     pub fn error(&self, about: &About, client: &Client) -> Error {
         let words = client.news().masked(&self.words);
+        tracing::debug!(code = %self.code.name(), operation = about.operation, "{words}");
         let Verdict { kind, message, hint } = verdict(self.code, about, client.user());
         if kind == Kind::Unreachable || self.code == Code::LOCAL_AUTHENTICATION {
             return connection::error(about, client, &Trouble { code: self.code, words });
@@ -64,13 +65,9 @@ impl Trouble {
         let message = match message {
             Some(message) => message,
             None if words.is_empty() => self.code.words(),
-            None => words.clone(),
+            None => words,
         };
         let error = Error::new(kind, about.operation, about.subject.clone(), message);
-        let error = match words.is_empty() {
-            true => error,
-            false => error.with_source(std::io::Error::other(format!("{}: {words}", self.code.name()))),
-        };
         match hint {
             Some(hint) => error.with_hint(hint),
             None => error,
