@@ -10,8 +10,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// How `tests/brokers/broker` ends when a broker cannot run on this machine.
-const UNAVAILABLE: i32 = 69;
+/// How `tests/brokers/broker` ends when a broker cannot run on this machine, and `env` when there is no Python for it.
+const UNAVAILABLE: [i32; 2] = [69, 127];
 
 /// The URL of the Kafka that all tests of a run share, each with topics of its own; else what is missing.
 ///
@@ -69,7 +69,7 @@ impl Private {
     /// If it could run, and does not.
     pub fn up(name: &'static str) -> Result<Private, String> {
         let output = broker(&["up", name]);
-        if output.status.code() == Some(UNAVAILABLE) {
+        if output.status.code().is_some_and(|code| UNAVAILABLE.contains(&code)) {
             return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
         }
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -2,6 +2,7 @@
 import base64
 import os
 import shutil
+import struct
 import subprocess
 import uuid
 from pathlib import Path
@@ -15,9 +16,9 @@ TLS = HOME / "tls"
 # As a variable: on a command line a shell would expand the star, and `ps` would show 53 jars.
 CLASSPATH = {"CLASSPATH": f"{LIBS}/*"}
 
-# Quick to start, and bounded: heap, classes, code and buffers.
-SMALL = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xms128m"]
-BOUNDS = ["-XX:MaxMetaspaceSize=192m", "-XX:ReservedCodeCacheSize=96m", "-XX:MaxDirectMemorySize=256m"]
+# Quick to start; heap, code, classes and buffers are bounded.
+SMALL = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:ReservedCodeCacheSize=64m", "-Xms128m"]
+BOUNDS = ["-XX:MaxMetaspaceSize=192m", "-XX:MaxDirectMemorySize=256m"]
 
 # The controller comes last, and is not for clients.
 PLAIN = ["plaintext", "controller"]
@@ -147,8 +148,8 @@ class Kafka:
         numbers = {node.number for node in nodes}
         try:
             answers = [wire.metadata(node.ports["plaintext"]) for node in nodes]
-        except (OSError, EOFError):
-            return False
+        except (OSError, EOFError, ValueError, struct.error):
+            return False  # the last two: it is not Kafka that is on that port
         return all(cluster == instance.record["cluster"] and numbers <= brokers for cluster, brokers in answers)
 
     def finish(self, instance):
