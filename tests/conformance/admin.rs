@@ -92,7 +92,22 @@ async fn options_nobody_knows_are_refused(rig: Rig) {
     assert!(rig.broker.topics("t").await.unwrap().is_empty(), "and nothing was made");
 }
 
+/// Whether a topic can keep so many events; where not, asking for it is refused with the reason.
+async fn keeps_by_count(rig: &Rig) -> bool {
+    let habit = rig.fixture.habits.keeps_by_count;
+    if !habit {
+        let error = rig.broker.create_topic("t", &[("retention".into(), "1000".into())]).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Unsupported);
+        speaks(&error, "t");
+        assert!(error.detail().hint.is_some(), "what can be asked for");
+    }
+    habit
+}
+
 async fn retention_by_count_drops_the_oldest(rig: Rig) {
+    if !keeps_by_count(&rig).await {
+        return;
+    }
     rig.broker.create_topic("t", &[("retention".into(), "1000".into())]).await.unwrap();
     let topic: Name = "t".into();
     let mut receipts = Vec::new();
@@ -123,12 +138,18 @@ async fn retention_by_age_drops_the_oldest(rig: Rig) {
     rig.publish(rig.numbered(&topic, 500, 5, 1)).await;
     rig.publish(rig.numbered(&topic, 505, 5, 1)).await;
     let kept = texts(&rig.read(std::slice::from_ref(&topic), Start::Earliest).await);
-    assert_eq!(kept, numbers(500, 510));
+    if rig.fixture.habits.keeps_by_count {
+        assert_eq!(kept, numbers(500, 510));
+    }
+    assert!(kept.ends_with(&numbers(500, 510)), "what is young is kept: {kept:?}");
     let info = rig.broker.topics(&topic).await.unwrap().remove(0);
     assert_eq!(info.kept_for, Some(Duration::from_secs(1)));
 }
 
 async fn a_group_that_fell_behind_retention_is_told(rig: Rig) {
+    if !keeps_by_count(&rig).await {
+        return;
+    }
     rig.broker.create_topic("t", &[("retention".into(), "100".into())]).await.unwrap();
     let topic: Name = "t".into();
     rig.group(&topic, "g", Start::Earliest).await;

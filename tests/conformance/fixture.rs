@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use evcat::broker::{Broker, Capabilities, Location, Result, Surroundings, kafka, local, open};
 
+use crate::brokers;
+use crate::scoped::Scoped;
 use crate::simulated::{self, Shape};
 
 /// One broker.
@@ -35,6 +37,8 @@ pub struct Habits {
     pub releases_at_once: bool,
     /// A release counts as an attempt.
     pub counts_releases: bool,
+    /// Retention by number of events too, and what is over it is gone at once; else by age alone, sooner or later.
+    pub keeps_by_count: bool,
 }
 
 /// A broker of one case's own.
@@ -65,17 +69,14 @@ pub const FIXTURES: &[Fixture] = &[
             gives_up_order: true,
             releases_at_once: true,
             counts_releases: false,
+            keeps_by_count: true,
         },
     },
     Fixture {
         name: "kafka",
-        missing: || {
-            shared(KAFKA)
-                .is_none()
-                .then(|| format!("{KAFKA} is not set, as in {KAFKA}=kafka://127.0.0.1:9092"))
-        },
+        missing: || brokers::shared_kafka().err(),
         capabilities: kafka::capabilities,
-        world: || Box::new(Shared { variable: KAFKA, nowhere: "kafka://127.0.0.1:1" }),
+        world: Shared::kafka,
         lease: None,
         wake: Duration::from_secs(1),
         habits: Habits {
@@ -83,6 +84,7 @@ pub const FIXTURES: &[Fixture] = &[
             gives_up_order: false,
             releases_at_once: false,
             counts_releases: false,
+            keeps_by_count: false,
         },
     },
     Fixture {
@@ -126,8 +128,13 @@ const SIMULATED: Fixture = Fixture {
     habits: QUEUES,
 };
 
-const QUEUES: Habits =
-    Habits { has_queues: true, gives_up_order: false, releases_at_once: false, counts_releases: false };
+const QUEUES: Habits = Habits {
+    has_queues: true,
+    gives_up_order: false,
+    releases_at_once: false,
+    counts_releases: false,
+    keeps_by_count: true,
+};
 
 /// A simulated broker, and one that nobody should reach for.
 struct InMemory(simulated::World, simulated::World);
@@ -190,43 +197,44 @@ impl World for LocalFile {
     }
 }
 
-const KAFKA: &str = "EVCAT_TEST_KAFKA";
-
-/// The URL of a broker that all cases share, where there is one.
-fn shared(variable: &str) -> Option<String> {
-    std::env::var(variable).ok().filter(|url| !url.is_empty())
-}
-
-/// A broker that all cases share.
+/// A server that all cases share, and names of one case's own on it.
 struct Shared {
-    variable: &'static str,
-    /// A URL of the same scheme where nobody listens.
+    url: String,
+    prefix: String,
+    /// Where nobody listens.
     nowhere: &'static str,
 }
 
 impl Shared {
-    fn open(&self, url: &str) -> Arc<dyn Broker> {
-        let (scheme, rest) = url.split_once(':').expect("a URL");
-        let nowhere = std::path::Path::new("/nonexistent");
-        open(&Location { scheme: scheme.into(), rest: rest.into() }, surroundings(nowhere)).unwrap()
+    fn kafka() -> Box<dyn World> {
+        let url = brokers::shared_kafka().expect("asked for before");
+        let prefix = format!("c{:016x}-", fastrand::u64(..));
+        Box::new(Shared { url, prefix, nowhere: "kafka://127.0.0.1:1" })
     }
+}
+
+fn open_url(url: &str) -> Arc<dyn Broker> {
+    let (scheme, rest) = url.split_once(':').unwrap();
+    let location = Location { scheme: scheme.into(), rest: rest.into() };
+    open(&location, surroundings("/nonexistent".as_ref())).unwrap()
 }
 
 impl World for Shared {
     fn connect(&self) -> Arc<dyn Broker> {
-        self.open(&shared(self.variable).expect("asked for before"))
+        Arc::new(Scoped { broker: open_url(&self.url), prefix: self.prefix.clone() })
     }
 
     fn nowhere(&self) -> Arc<dyn Broker> {
-        self.open(self.nowhere)
+        open_url(self.nowhere)
     }
 
+    /// There is nobody who could tell; what needs a server fails there.
     fn nowhere_is_untouched(&self) -> bool {
         true
     }
 
     fn cut(&self) {
-        panic!("the connections of others would be cut too");
+        panic!("the connections of other cases would be cut too");
     }
 }
 

@@ -8,6 +8,8 @@
 #![allow(clippy::cloned_ref_to_slice_refs, clippy::unit_arg, reason = "the plainer words")]
 
 mod admin;
+#[path = "../support/brokers.rs"]
+mod brokers;
 mod claim;
 mod fixture;
 mod groups;
@@ -20,6 +22,7 @@ mod publish;
 mod queues;
 mod read;
 mod refuse;
+mod scoped;
 mod settle;
 #[path = "../support/simulated/mod.rs"]
 mod simulated;

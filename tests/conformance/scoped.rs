@@ -1,0 +1,270 @@
+//! A broker of one case's own on a server that all cases share: every name gets a prefix on the way in and loses it on
+//! the way out.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use evcat::broker::*;
+use evcat::event::{Event, Events, Name, Position};
+
+/// `broker`, seen through names that begin with `prefix`.
+pub struct Scoped {
+    pub broker: Arc<dyn Broker>,
+    pub prefix: String,
+}
+
+/// The names of one case.
+#[derive(Clone)]
+struct Scope(Arc<str>);
+
+impl Scope {
+    fn add(&self, name: &str) -> Name {
+        format!("{}{name}", self.0).into()
+    }
+
+    fn cut<'a>(&self, name: &'a str) -> &'a str {
+        name.strip_prefix(&*self.0).unwrap_or(name)
+    }
+
+    fn add_all(&self, names: &[Name]) -> Vec<Name> {
+        names.iter().map(|name| self.add(name)).collect()
+    }
+
+    fn add_places(&self, places: &[(Name, Position)]) -> Vec<(Name, Position)> {
+        places.iter().map(|(name, position)| (self.add(name), position.clone())).collect()
+    }
+
+    fn cut_places(&self, places: &[(Name, Position)]) -> Vec<(Name, Position)> {
+        places.iter().map(|(name, position)| (self.cut(name).into(), position.clone())).collect()
+    }
+
+    fn start(&self, start: &Start) -> Start {
+        match start {
+            Start::At(places) => Start::At(self.add_places(places)),
+            Start::After(places) => Start::After(self.add_places(places)),
+            other => other.clone(),
+        }
+    }
+
+    fn stop(&self, stop: &Stop) -> Stop {
+        match stop {
+            Stop::At(places) => Stop::At(self.add_places(places)),
+            other => other.clone(),
+        }
+    }
+
+    fn source(&self, source: &Source) -> Source {
+        match source {
+            Source::Group { topics, group } => {
+                Source::Group { topics: self.add_all(topics), group: self.add(group) }
+            }
+            Source::Queue(queue) => Source::Queue(self.add(queue)),
+            Source::DeadLetters { dlq, chosen } => {
+                Source::DeadLetters { dlq: self.add(dlq), chosen: chosen.clone() }
+            }
+        }
+    }
+
+    fn add_event(&self, event: &Event) -> Event {
+        on(event, &self.add(event.topic()))
+    }
+
+    fn cut_event(&self, event: &Event) -> Event {
+        on(event, &self.cut(event.topic()).into())
+    }
+}
+
+/// The same event on another topic.
+fn on(event: &Event, topic: &Name) -> Event {
+    let (timestamp, position) = (event.timestamp(), event.position().clone());
+    let copy = Event::new(topic, event.key(), event.headers(), event.payload(), timestamp, position);
+    match event.extra() {
+        Some(extra) => copy.with_extra(extra.clone()),
+        None => copy,
+    }
+}
+
+impl Scoped {
+    fn scope(&self) -> Scope {
+        Scope(self.prefix.as_str().into())
+    }
+}
+
+#[async_trait]
+impl Broker for Scoped {
+    fn capabilities(&self, topic: &str) -> Capabilities {
+        self.broker.capabilities(topic)
+    }
+
+    async fn check(&self) -> Result<Vec<(String, String)>> {
+        self.broker.check().await
+    }
+
+    async fn topics(&self, glob: &str) -> Result<Vec<TopicInfo>> {
+        let scope = self.scope();
+        let cut = |info: TopicInfo| TopicInfo {
+            name: scope.cut(&info.name).into(),
+            dead_letters_of: info.dead_letters_of.map(|of| scope.cut(&of).replace(&*scope.0, "")),
+            ..info
+        };
+        Ok(self.broker.topics(&scope.add(glob)).await?.into_iter().map(cut).collect())
+    }
+
+    async fn create_topic(&self, topic: &str, options: &[(String, String)]) -> Result<()> {
+        self.broker.create_topic(&self.scope().add(topic), options).await
+    }
+
+    async fn delete_topic(&self, topic: &str) -> Result<()> {
+        self.broker.delete_topic(&self.scope().add(topic)).await
+    }
+
+    async fn groups(&self, topics: &str) -> Result<Vec<GroupInfo>> {
+        let scope = self.scope();
+        let cut = |info: GroupInfo| GroupInfo {
+            topic: scope.cut(&info.topic).into(),
+            group: scope.cut(&info.group).into(),
+            dead_letters: info.dead_letters.map(|name| scope.cut(&name).into()),
+            settled: scope.cut_places(&info.settled),
+            end: scope.cut_places(&info.end),
+            ..info
+        };
+        Ok(self.broker.groups(&scope.add(topics)).await?.into_iter().map(cut).collect())
+    }
+
+    async fn seek_group(&self, topic: &str, group: &str, to: &Start) -> Result<()> {
+        let scope = self.scope();
+        self.broker.seek_group(&scope.add(topic), &scope.add(group), &scope.start(to)).await
+    }
+
+    async fn delete_group(&self, topic: &str, group: &str) -> Result<()> {
+        let scope = self.scope();
+        self.broker.delete_group(&scope.add(topic), &scope.add(group)).await
+    }
+
+    async fn create_group(
+        &self,
+        source: &Source,
+        from: &Start,
+        dead_letters: Option<&str>,
+    ) -> Result<Vec<String>> {
+        let scope = self.scope();
+        let dead_letters = dead_letters.map(|name| scope.add(name));
+        let (source, from) = (scope.source(source), scope.start(from));
+        let made = self.broker.create_group(&source, &from, dead_letters.as_deref()).await?;
+        Ok(made.into_iter().map(|words| words.replace(&*scope.0, "")).collect())
+    }
+
+    async fn publisher(&self, options: PublishOptions) -> Result<Box<dyn Publisher>> {
+        let inner = self.broker.publisher(options).await?;
+        Ok(Box::new(ScopedPublisher { inner, scope: self.scope() }))
+    }
+
+    async fn reader(&self, options: ReadOptions) -> Result<Box<dyn Reader>> {
+        let scope = self.scope();
+        let topics = scope.add_all(&options.topics);
+        let (start, stop) = (scope.start(&options.start), scope.stop(&options.stop));
+        let inner = self.broker.reader(ReadOptions { topics, start, stop, ..options }).await?;
+        let (start, end) = (scope.cut_places(inner.start()), scope.cut_places(inner.end()));
+        Ok(Box::new(ScopedReader { inner, scope, start, end }))
+    }
+
+    async fn subscription(&self, source: Source, options: SubscribeOptions) -> Result<Box<dyn Subscription>> {
+        let scope = self.scope();
+        let stop = scope.stop(&options.stop);
+        let inner =
+            self.broker.subscription(scope.source(&source), SubscribeOptions { stop, ..options }).await?;
+        Ok(Box::new(ScopedSubscription { inner, scope }))
+    }
+}
+
+struct ScopedPublisher {
+    inner: Box<dyn Publisher>,
+    scope: Scope,
+}
+
+impl Publisher for ScopedPublisher {
+    fn send(&self, events: Events) -> Receipts {
+        self.inner.send(events.iter().map(|event| self.scope.add_event(event)).collect())
+    }
+}
+
+struct ScopedReader {
+    inner: Box<dyn Reader>,
+    scope: Scope,
+    start: Vec<(Name, Position)>,
+    end: Vec<(Name, Position)>,
+}
+
+#[async_trait]
+impl Reader for ScopedReader {
+    async fn next(&mut self) -> Result<Read> {
+        Ok(match self.inner.next().await? {
+            Read::Events(events) => {
+                Read::Events(events.iter().map(|event| self.scope.cut_event(event)).collect())
+            }
+            other => other,
+        })
+    }
+
+    fn start(&self) -> &[(Name, Position)] {
+        &self.start
+    }
+
+    fn end(&self) -> &[(Name, Position)] {
+        &self.end
+    }
+
+    fn left(&self) -> Option<u64> {
+        self.inner.left()
+    }
+
+    fn hold(&mut self, partitions: &[(Name, Option<i32>)]) {
+        let held: Vec<_> =
+            partitions.iter().map(|(name, partition)| (self.scope.add(name), *partition)).collect();
+        self.inner.hold(&held);
+    }
+
+    async fn close(self: Box<Self>) -> Result<()> {
+        self.inner.close().await
+    }
+}
+
+struct ScopedSubscription {
+    inner: Box<dyn Subscription>,
+    scope: Scope,
+}
+
+#[async_trait]
+impl Subscription for ScopedSubscription {
+    async fn receive(&self) -> Result<Received> {
+        Ok(match self.inner.receive().await? {
+            Received::Deliveries(deliveries) => {
+                let cut = |delivery: Delivery| Delivery {
+                    event: self.scope.cut_event(&delivery.event),
+                    ..delivery
+                };
+                Received::Deliveries(deliveries.into_iter().map(cut).collect())
+            }
+            other => other,
+        })
+    }
+
+    async fn settle(&self, items: Vec<(Token, Settlement)>) -> Result<Vec<Result<Option<Receipt>>>> {
+        let add = |(token, settlement)| match settlement {
+            Settlement::Move { event, only } => {
+                let event = Box::new(self.scope.add_event(&event));
+                (token, Settlement::Move { event, only: only.map(|name| self.scope.add(&name)) })
+            }
+            other => (token, other),
+        };
+        self.inner.settle(items.into_iter().map(add).collect()).await
+    }
+
+    async fn extend(&self, tokens: &[Token]) -> Result<()> {
+        self.inner.extend(tokens).await
+    }
+
+    async fn close(self: Box<Self>) -> Result<()> {
+        self.inner.close().await
+    }
+}
