@@ -83,7 +83,10 @@ impl Client {
                 sys::rd_kafka_conf_destroy(conf);
                 sys::text(words.as_ptr())
             };
-            return Err(refuse(words));
+            return Err(refuse(match settings.missing_file() {
+                Some((key, file)) => format!("-X {key}: there is no file '{file}' that can be read"),
+                None => words,
+            }));
         };
         // SAFETY: a client has a main queue; the reference is ours, and let go before the client.
         let main = unsafe {

@@ -11,7 +11,7 @@ use crate::broker::{Error, Kind};
 /// A situation: what the library's words contain, and ours with what to do.
 struct Known {
     kind: Kind,
-    contains: &'static str,
+    contains: &'static [&'static str],
     message: &'static str,
     hint: &'static str,
     /// No patience helps.
@@ -21,56 +21,56 @@ struct Known {
 const KNOWN: &[Known] = &[
     Known {
         kind: Kind::Unreachable,
-        contains: "connecting to a PLAINTEXT broker listener",
+        contains: &["connecting to a PLAINTEXT broker listener"],
         message: "does not speak TLS on this port",
         hint: "kafka:// instead of kafkas://, or the port that speaks TLS",
         last: true,
     },
     Known {
         kind: Kind::Unreachable,
-        contains: "might be caused by incorrect security.protocol",
+        contains: &["closed by peer", "in state APIVERSION_QUERY"],
         message: "closed the connection at the first request, as a port that speaks TLS does",
         hint: "kafkas:// instead of kafka://, or the port without TLS",
         last: false,
     },
     Known {
-        kind: Kind::Denied,
-        contains: "broker might require SASL authentication",
-        message: "closed the connection, as a broker does that wants to know who we are",
+        kind: Kind::Unreachable,
+        contains: &["closed by peer", "in state UP"],
+        message: "closed the connection at our first question, as a broker does that wants to know who asks",
         hint: "kafka://USER@host with -X sasl.mechanism=SCRAM-SHA-512, or kafkas://USER@host",
         last: false,
     },
     Known {
         kind: Kind::Unreachable,
-        contains: "certificate verify failed",
+        contains: &["certificate verify failed"],
         message: "its certificate is not signed by anybody we know, or not for this name",
         hint: "-X ssl.ca.location=FILE names who signed it; the host in the URL must be a name in the certificate",
         last: true,
     },
     Known {
         kind: Kind::Denied,
-        contains: "certificate required",
+        contains: &["certificate required"],
         message: "wants a certificate of us",
         hint: "-X ssl.certificate.location=FILE -X ssl.key.location=FILE",
         last: true,
     },
     Known {
         kind: Kind::Denied,
-        contains: "SSL alert number 42",
+        contains: &["SSL alert number 42"],
         message: "does not take our certificate, or wants one of us",
         hint: "-X ssl.certificate.location=FILE -X ssl.key.location=FILE",
         last: true,
     },
     Known {
         kind: Kind::Denied,
-        contains: "Unsupported SASL mechanism",
-        message: "does not take this way to log in",
+        contains: &["supported mechanisms"],
+        message: "does not take this way to log in, or none at all on this port",
         hint: "",
         last: true,
     },
     Known {
         kind: Kind::Unreachable,
-        contains: "Invalid response size",
+        contains: &["Invalid response size"],
         message: "something that is not Kafka answers on this port",
         hint: "is it the port of another service? Kafka's is 9092 as a rule",
         last: true,
@@ -92,16 +92,18 @@ pub fn error(about: &About, client: &Client, trouble: &Trouble) -> Error {
         reasons = vec![trouble.clone()];
     }
     let told = told(&reasons);
+    let last = reasons.last().map_or("", |reason| &reason.words);
     let new = |kind, message: String| Error::new(kind, about.operation, about.subject.clone(), message);
-    if let Some((place, words)) = told.last()
-        && let Some(known) = known(words)
-    {
-        let error = new(known.kind, format!("{place}: {}", known.message));
+    if let Some(known) = known(last) {
+        let (place, words) = taken_apart(last);
         // The broker says which ways it knows.
-        let ways =
-            words.split("supported mechanisms: ").nth(1).map(|ways| format!("-X sasl.mechanism={ways}"));
-        let hint = if known.hint.is_empty() { ways.unwrap_or(CREDENTIALS.into()) } else { known.hint.into() };
-        return error.with_hint(hint);
+        let ways = words.split("supported mechanisms: ").nth(1).filter(|ways| !ways.is_empty());
+        let hint = match known.hint {
+            "" => ways
+                .map_or(CREDENTIALS.to_owned(), |ways| format!("it takes: {ways} (-X sasl.mechanism=...)")),
+            hint => hint.to_owned(),
+        };
+        return new(known.kind, format!("{place}: {}", known.message)).with_hint(hint);
     }
     if let Some(reason) = reasons.iter().rfind(|reason| reason.code == Code::LOCAL_AUTHENTICATION) {
         let (place, words) = taken_apart(&reason.words);
@@ -140,7 +142,7 @@ fn told(reasons: &[Trouble]) -> Vec<(String, String)> {
 }
 
 fn known(words: &str) -> Option<&'static Known> {
-    KNOWN.iter().find(|known| words.contains(known.contains))
+    KNOWN.iter().find(|known| known.contains.iter().all(|part| words.contains(part)))
 }
 
 /// `sasl_ssl://h:9092/bootstrap: Connect to ipv4#1.2.3.4:9092 failed: Connection refused (after 0ms in state CONNECT)` as
@@ -182,6 +184,16 @@ mod tests {
         let reason = |words: &str| Trouble { code: Code::LOCAL_TRANSPORT, words: words.into() };
         let all = told(&[reason("a:1/1: x (after 1ms in state Y)"), reason("b:1/2: y"), reason("a:1/1: z")]);
         assert_eq!(all, [("b:1".into(), "y".into()), ("a:1".into(), "z".into())]);
+    }
+
+    #[test]
+    fn a_closed_connection_is_told_by_when_it_was_closed() {
+        let closed =
+            "a:1/1: Disconnected: connection closed by peer: receive 0 after POLLIN (after 2ms in state";
+        let message = |state: &str| known(&format!("{closed} {state})")).map(|known| known.hint);
+        assert!(message("APIVERSION_QUERY").is_some_and(|hint| hint.starts_with("kafkas://")));
+        assert!(message("UP").is_some_and(|hint| hint.contains("USER")));
+        assert_eq!(message("CONNECT"), None);
     }
 
     #[test]

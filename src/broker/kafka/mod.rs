@@ -110,7 +110,7 @@ impl Broker for Kafka {
     }
 
     async fn check(&self) -> Result<Vec<(String, String)>> {
-        check::check(self.admin()?).await
+        check::check(self).await
     }
 
     async fn topics(&self, glob: &str) -> Result<Vec<TopicInfo>> {

@@ -72,7 +72,11 @@ impl News {
             return;
         }
         let mut reasons = self.lock();
-        reasons.retain(|known| known != &reason);
+        // What the log tells again with a poorer code.
+        if code == Code::LOCAL_TRANSPORT && reasons.iter().any(|known| known.words == reason.words) {
+            return;
+        }
+        reasons.retain(|known| known.words != reason.words);
         if reasons.len() == KEPT {
             reasons.pop_front();
         }
@@ -113,6 +117,11 @@ unsafe extern "C" fn on_log(
     let (facility, text) = unsafe { (sys::text(facility), sys::text(text)) };
     // SAFETY: the client calls us; before it is made whole it has no opaque.
     let news = unsafe { sys::rd_kafka_opaque(rk).cast::<News>().as_ref() };
-    let text = news.map_or_else(String::new, |news| news.masked(&text));
-    tracing::debug!(level, facility, "{text}");
+    let Some(news) = news else { return };
+    tracing::debug!(level, facility, "{}", news.masked(&text));
+    // A connection that the other side closed is no error to the library, and is told here alone.
+    if facility == "FAIL" {
+        let text = text.split_once("]: ").map_or(text.as_str(), |(_thread, text)| text);
+        news.add(Code::LOCAL_TRANSPORT, text);
+    }
 }

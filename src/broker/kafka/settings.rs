@@ -78,6 +78,15 @@ impl Settings {
         self.given.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
+    /// The first file that is named and cannot be opened; the library says only that something failed.
+    pub fn missing_file(&self) -> Option<(&str, &str)> {
+        let mut files =
+            self.all_given().filter(|(key, _)| key.ends_with(".location") && !key.contains(".ca."));
+        let mut authorities = self.all_given().filter(|(key, _)| key.ends_with("ca.location"));
+        let missing = |(_, file): &(&str, &str)| std::fs::metadata(file).is_err();
+        files.find(missing).or_else(|| authorities.find(|pair| pair.1 != "probe" && missing(pair)))
+    }
+
     /// Who we say we are, if anybody.
     pub fn user(&self) -> Option<&str> {
         let in_url = self.base.iter().find(|(key, _)| key == "sasl.username").map(|(_, user)| user.as_str());
@@ -101,39 +110,89 @@ fn base(
     password: Option<String>,
     given: &[(String, String)],
 ) -> Result<Vec<(String, String)>> {
-    let has = |keys: &[&str]| given.iter().any(|(key, _)| keys.contains(&&**key));
-    const MECHANISM: &[&str] = &["sasl.mechanism", "sasl.mechanisms"];
-    let logs_in = user.is_some() || has(&["sasl.username"]) || has(MECHANISM);
-    let protocol = match (tls, logs_in) {
+    let value = |keys: &[&str]| {
+        given.iter().rev().find(|(key, _)| keys.contains(&&**key)).map(|(_, value)| value.as_str())
+    };
+    let mechanism = value(&["sasl.mechanism", "sasl.mechanisms"]);
+    let named = user.is_some() || value(&["sasl.username"]).is_some();
+    let protocol = match (tls, named || mechanism.is_some()) {
         (false, false) => "plaintext",
         (true, false) => "ssl",
         (false, true) => "sasl_plaintext",
         (true, true) => "sasl_ssl",
     };
-    let mut base = vec![
-        ("bootstrap.servers".to_owned(), servers.to_owned()),
-        ("client.id".to_owned(), "evcat".to_owned()),
-        ("security.protocol".to_owned(), protocol.to_owned()),
-        // Nobody asked for a report on this machine to whoever runs the broker, and it costs a request.
-        ("enable.metrics.push".to_owned(), "false".to_owned()),
-    ];
-    if logs_in && !has(MECHANISM) {
-        if !tls && !has(&["security.protocol"]) {
-            let hint = "-X sasl.mechanism=SCRAM-SHA-512 (or SCRAM-SHA-256), or kafkas:// for TLS; PLAIN shows the password to the network";
+    let protocol = value(&["security.protocol"]).map_or_else(|| protocol.to_owned(), str::to_ascii_lowercase);
+    let mut base: Vec<(String, String)> = Vec::new();
+    let mut set = |key: &str, value: &str| base.push((key.to_owned(), value.to_owned()));
+    set("bootstrap.servers", servers);
+    set("client.id", "evcat");
+    set("security.protocol", &protocol);
+    // Nobody asked for reports on this machine to whoever runs the broker, and they cost a request.
+    set("enable.metrics.push", "false");
+    if protocol.ends_with("ssl") && value(&["ssl.ca.location", "ssl.ca.pem"]).is_none() {
+        // The OpenSSL in here was built without knowing where this system keeps whom it trusts.
+        set("ssl.ca.location", "probe");
+    }
+    if protocol.starts_with("sasl") {
+        let mechanism = log_in(&protocol, mechanism, named, password.is_some(), given)?;
+        set("sasl.mechanism", mechanism);
+    } else if named || password.is_some() {
+        let message = format!("a user is no use with -X security.protocol={protocol}");
+        return Err(refuse(message).with_hint("leave it out: the URL says it"));
+    }
+    user.iter().for_each(|user| set("sasl.username", user));
+    password.iter().for_each(|password| set("sasl.password", password));
+    Ok(base)
+}
+
+/// How to log in. Errors: what is missing for it.
+fn log_in<'a>(
+    protocol: &str,
+    mechanism: Option<&'a str>,
+    user: bool,
+    password: bool,
+    given: &[(String, String)],
+) -> Result<&'a str> {
+    let mechanism = match mechanism {
+        Some(mechanism) => mechanism,
+        None if protocol == "sasl_ssl" => "PLAIN",
+        None => {
+            let hint =
+                "-X sasl.mechanism=SCRAM-SHA-512 or SCRAM-SHA-256; PLAIN shows the password to the network";
             return Err(refuse("a user without TLS needs to be told how to log in").with_hint(hint));
         }
-        base.push(("sasl.mechanism".to_owned(), "PLAIN".to_owned()));
-    }
-    match (user, password) {
-        (None, Some(_)) if !has(&["sasl.username"]) => {
-            return Err(refuse("there is a password and no user").with_hint("kafka://USER@host:9092"));
+    };
+    match mechanism {
+        "PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512" => {
+            if !user {
+                return Err(refuse(format!("{mechanism} needs a user")).with_hint("kafkas://USER@host:9093"));
+            }
+            if !password {
+                let hint =
+                    "a profile takes it from a variable, a file or a command: evcat profiles add --help";
+                return Err(refuse("there is a user and no password").with_hint(hint));
+            }
+            Ok(mechanism)
         }
-        (user, password) => {
-            base.extend(user.map(|user| ("sasl.username".to_owned(), user)));
-            base.extend(password.map(|password| ("sasl.password".to_owned(), password)));
+        "OAUTHBEARER" => {
+            // The library's other way of getting a token needs libcurl, which is not built in: `curl_global_init` at
+            // each start, and a configure script that does not find the one that cargo builds.
+            let unsecured = |(key, value): &(String, String)| {
+                key == "enable.sasl.oauthbearer.unsecure.jwt" && value == "true"
+            };
+            if given.iter().any(unsecured) {
+                return Ok(mechanism);
+            }
+            let message =
+                "OAUTHBEARER: this evcat fetches no tokens (OIDC needs libcurl, which is not built in)";
+            Err(refuse(message).with_hint("PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, or a client certificate"))
+        }
+        _ => {
+            let message = format!("-X sasl.mechanism={mechanism}: this evcat does not know it");
+            Err(refuse(message)
+                .with_hint("PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER; Kerberos is not built in"))
         }
     }
-    Ok(base)
 }
 
 /// `host:port,...` with each port written out. Errors: no host, or a port that is none.
@@ -174,3 +233,7 @@ fn decoded(text: &str) -> Result<String> {
 fn refuse(message: impl Into<String>) -> Error {
     Error::new(Kind::Unsupported, "open", "", message)
 }
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+mod tests;
