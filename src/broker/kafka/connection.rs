@@ -112,6 +112,13 @@ pub fn error(about: &About, client: &Client, trouble: &Trouble) -> Error {
     let waited = client
         .timeout()
         .map_or(String::new(), |timeout| format!(" within {}", humantime::format_duration(timeout)));
+    let timed_out = matches!(
+        trouble.code,
+        Code::LOCAL_TIMED_OUT | Code::LOCAL_TIMED_OUT_QUEUE | Code::LOCAL_MSG_TIMED_OUT
+    );
+    if told.is_empty() && !timed_out && !trouble.words.is_empty() {
+        return new(Kind::Unreachable, trouble.words.clone()).with_hint("try again in a moment");
+    }
     if told.is_empty() {
         let message = format!("no answer{waited} from {}{}", client.servers(), what(trouble));
         return new(Kind::Unreachable, message)

@@ -54,6 +54,11 @@ impl Trouble {
         Trouble { code, words: String::new() }
     }
 
+    /// The cluster is busy with itself, and may answer when it is asked again.
+    pub fn is_busy(&self) -> bool {
+        BUSY.contains(&self.code)
+    }
+
     /// The same as an error of ours; where the broker was not reached, with what the client said of its connections.
     pub fn error(&self, about: &About, client: &Client) -> Error {
         let words = client.news().masked(&self.words);
@@ -90,6 +95,18 @@ impl Trouble {
             .with_hint("publishing it again may make a duplicate; look first: evcat tail --no-follow")
     }
 }
+
+/// What the cluster answers while who does it now is being found out.
+const BUSY: &[Code] = &[
+    Code::LOCAL_WAIT_COORD,
+    Code::COORDINATOR_LOAD_IN_PROGRESS,
+    Code::COORDINATOR_NOT_AVAILABLE,
+    Code::NOT_COORDINATOR,
+    Code::NOT_CONTROLLER,
+    Code::LEADER_NOT_AVAILABLE,
+    Code::NOT_LEADER_FOR_PARTITION,
+    Code::UNSTABLE_OFFSET_COMMIT,
+];
 
 /// An event that the client itself refuses, before it is sent.
 pub fn too_large(about: &About, bytes: usize, limit: Option<&str>) -> Error {

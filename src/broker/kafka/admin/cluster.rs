@@ -2,10 +2,11 @@
 
 use super::super::client::Client;
 use super::super::error::About;
+use super::super::queue::Event;
 use super::super::sys::{
     self, rd_kafka_AclOperation_t, rd_kafka_Node_t, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER,
 };
-use super::{Sent, array};
+use super::{Options, array};
 use crate::broker::Result;
 
 /// What can be allowed on a resource: `READ`, `WRITE`, ...; the broker's names.
@@ -38,28 +39,35 @@ pub struct Cluster {
 impl Client {
     /// The cluster as it is now.
     pub async fn cluster(&self, about: &About) -> Result<Cluster> {
-        let sent = Sent::send(self, RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER, |options, queue| {
+        let call = |options: &Options, queue| {
             // SAFETY: all live during the call. The error of an option that fits its request is null.
             unsafe {
                 sys::rd_kafka_AdminOptions_set_include_authorized_operations(options.raw(), 1);
                 sys::rd_kafka_DescribeCluster(self.raw(), options.raw(), queue);
             }
-        });
-        let event = sent.answer(about).await?;
-        // SAFETY: the answer to this request, which lives until the event goes; all is copied.
-        unsafe {
-            let result = sys::rd_kafka_event_DescribeCluster_result(event.raw());
-            let (mut nodes, mut rights) = (0, 0);
-            let first = sys::rd_kafka_DescribeCluster_result_nodes(result, &mut nodes);
-            let nodes = array(first, nodes).iter().map(|node| read_node(*node)).collect();
-            let first = sys::rd_kafka_DescribeCluster_result_authorized_operations(result, &mut rights);
-            let controller = sys::rd_kafka_DescribeCluster_result_controller(result);
-            Ok(Cluster {
-                id: sys::text(sys::rd_kafka_DescribeCluster_result_cluster_id(result)),
-                nodes,
-                controller: (!controller.is_null()).then(|| sys::rd_kafka_Node_id(controller)),
-                rights: read_rights(first, rights),
-            })
+        };
+        // SAFETY: the answer to this request.
+        self.ask(about, RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER, call, |event| unsafe { Ok(read_cluster(event)) })
+            .await
+    }
+}
+
+/// # Safety
+/// `event` must be the answer to a question for the cluster.
+unsafe fn read_cluster(event: &Event) -> Cluster {
+    // SAFETY: the caller's; all of it lives until the event goes.
+    unsafe {
+        let result = sys::rd_kafka_event_DescribeCluster_result(event.raw());
+        let (mut nodes, mut rights) = (0, 0);
+        let first = sys::rd_kafka_DescribeCluster_result_nodes(result, &mut nodes);
+        let nodes = array(first, nodes).iter().map(|node| read_node(*node)).collect();
+        let first = sys::rd_kafka_DescribeCluster_result_authorized_operations(result, &mut rights);
+        let controller = sys::rd_kafka_DescribeCluster_result_controller(result);
+        Cluster {
+            id: sys::text(sys::rd_kafka_DescribeCluster_result_cluster_id(result)),
+            nodes,
+            controller: (!controller.is_null()).then(|| sys::rd_kafka_Node_id(controller)),
+            rights: read_rights(first, rights),
         }
     }
 }

@@ -4,10 +4,11 @@ use std::ffi::CString;
 
 use super::super::client::Client;
 use super::super::error::{About, Trouble};
+use super::super::queue::Event;
 use super::super::sys::{
     self, Code, rd_kafka_ConfigResource_t, rd_kafka_ResourceType_t, rd_kafka_admin_op_t,
 };
-use super::{Sent, array, c_text};
+use super::{Options, array, c_text};
 use crate::broker::Result;
 
 /// One setting.
@@ -51,27 +52,24 @@ impl Client {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let sent = {
-            // SAFETY: the names live during the call, which copies them.
-            let new = |name: &CString| unsafe { sys::rd_kafka_ConfigResource_new(kind, name.as_ptr()) };
-            let mut asked: Vec<_> = names.iter().map(new).collect();
-            Sent::send(self, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, |options, queue| {
-                // SAFETY: all live during the call, which copies the request.
-                unsafe {
-                    let (first, count) = (asked.as_mut_ptr(), asked.len());
-                    sys::rd_kafka_DescribeConfigs(self.raw(), first, count, options.raw(), queue);
-                    sys::rd_kafka_ConfigResource_destroy_array(first, count);
-                }
-            })
+        let call = |options: &Options, queue| {
+            // SAFETY: all live during the call, which copies the request.
+            unsafe {
+                let new = |name: &CString| sys::rd_kafka_ConfigResource_new(kind, name.as_ptr());
+                let mut asked: Vec<_> = names.iter().map(new).collect();
+                let (first, count) = (asked.as_mut_ptr(), asked.len());
+                sys::rd_kafka_DescribeConfigs(self.raw(), first, count, options.raw(), queue);
+                sys::rd_kafka_ConfigResource_destroy_array(first, count);
+            }
         };
-        let event = sent.answer(about).await?;
         // SAFETY: the answer to this request, which lives until the event goes; all is copied.
-        unsafe {
+        let read = |event: &Event| unsafe {
             let mut count = 0;
             let result = sys::rd_kafka_event_DescribeConfigs_result(event.raw());
             let first = sys::rd_kafka_DescribeConfigs_result_resources(result, &mut count);
             Ok(array(first, count).iter().map(|resource| read_resource(*resource)).collect())
-        }
+        };
+        self.ask(about, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, call, read).await
     }
 }
 

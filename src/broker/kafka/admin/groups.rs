@@ -5,10 +5,12 @@ use std::ffi::c_char;
 use super::super::client::Client;
 use super::super::error::{About, Trouble};
 use super::super::partitions;
+use super::super::queue::Event;
 use super::super::sys::{
     self, rd_kafka_ConsumerGroupDescription_t, rd_kafka_MemberDescription_t, rd_kafka_admin_op_t,
+    rd_kafka_consumer_group_state_t,
 };
-use super::{Sent, array, c_text, trouble};
+use super::{Options, all_well, array, c_text, trouble};
 use crate::broker::Result;
 use crate::event::Name;
 
@@ -50,30 +52,25 @@ pub struct Member {
 impl Client {
     /// All groups that we may see.
     pub async fn all_groups(&self, about: &About) -> Result<Vec<Group>> {
-        let sent =
-            Sent::send(self, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS, |options, queue| {
-                // SAFETY: all live during the call.
-                unsafe { sys::rd_kafka_ListConsumerGroups(self.raw(), options.raw(), queue) }
-            });
-        let event = sent.answer(about).await?;
+        let call = |options: &Options, queue| {
+            // SAFETY: all live during the call.
+            unsafe { sys::rd_kafka_ListConsumerGroups(self.raw(), options.raw(), queue) }
+        };
         // SAFETY: the answer to this request, which lives until the event goes; all is copied.
-        unsafe {
+        let read = |event: &Event| unsafe {
             let result = sys::rd_kafka_event_ListConsumerGroups_result(event.raw());
             let (mut valid, mut errors) = (0, 0);
             let first = sys::rd_kafka_ListConsumerGroups_result_errors(result, &mut errors);
             // A list with a broker's groups missing would be taken for the whole.
-            if let Some(trouble) = array(first, errors).iter().find_map(|error| trouble(*error)) {
-                return Err(trouble.error(about, self));
-            }
+            all_well(array(first, errors).iter().map(|error| trouble(*error)))?;
             let first = sys::rd_kafka_ListConsumerGroups_result_valid(result, &mut valid);
             let read = |group: &*const _| Group {
                 name: sys::text(sys::rd_kafka_ConsumerGroupListing_group_id(*group)),
-                state: sys::text(sys::rd_kafka_consumer_group_state_name(
-                    sys::rd_kafka_ConsumerGroupListing_state(*group),
-                )),
+                state: state(sys::rd_kafka_ConsumerGroupListing_state(*group)),
             };
             Ok(array(first, valid).iter().map(read).collect())
-        }
+        };
+        self.ask(about, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS, call, read).await
     }
 
     /// These groups and their members, in the order given.
@@ -85,59 +82,51 @@ impl Client {
         if groups.is_empty() {
             return Ok(Vec::new());
         }
-        let sent = {
-            let names: Vec<_> = groups.iter().map(|group| c_text(group.as_ref())).collect();
+        let names: Vec<_> = groups.iter().map(|group| c_text(group.as_ref())).collect();
+        let call = |options: &Options, queue| {
             let mut first: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
-            Sent::send(
-                self,
-                rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
-                |options, queue| {
-                    // SAFETY: all live during the call, which copies the names.
-                    unsafe {
-                        sys::rd_kafka_DescribeConsumerGroups(
-                            self.raw(),
-                            first.as_mut_ptr(),
-                            first.len(),
-                            options.raw(),
-                            queue,
-                        );
-                    }
-                },
-            )
+            let (first, count) = (first.as_mut_ptr(), first.len());
+            // SAFETY: all live during the call, which copies the names.
+            unsafe { sys::rd_kafka_DescribeConsumerGroups(self.raw(), first, count, options.raw(), queue) }
         };
-        let event = sent.answer(about).await?;
         // SAFETY: the answer to this request, which lives until the event goes; all is copied.
-        unsafe {
+        let read = |event: &Event| unsafe {
             let result = sys::rd_kafka_event_DescribeConsumerGroups_result(event.raw());
             let mut count = 0;
             let first = sys::rd_kafka_DescribeConsumerGroups_result_groups(result, &mut count);
-            Ok(array(first, count).iter().map(|group| read_group(*group)).collect())
-        }
+            let groups: Vec<_> = array(first, count).iter().map(|group| read_group(*group)).collect();
+            all_well(groups.iter().map(|group| group.trouble.clone().filter(Trouble::is_busy)))?;
+            Ok(groups)
+        };
+        self.ask(about, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, call, read).await
     }
 
     /// Deletes a group that nobody is a member of, and all that it committed.
     pub async fn delete_group(&self, about: &About, group: &str) -> Result<()> {
-        let sent = {
-            let name = c_text(group);
-            Sent::send(self, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETEGROUPS, |options, queue| {
-                // SAFETY: all live during the call, which copies the request.
-                unsafe {
-                    let mut old = sys::rd_kafka_DeleteGroup_new(name.as_ptr());
-                    sys::rd_kafka_DeleteGroups(self.raw(), &mut old, 1, options.raw(), queue);
-                    sys::rd_kafka_DeleteGroup_destroy(old);
-                }
-            })
+        let name = c_text(group);
+        let call = |options: &Options, queue| {
+            // SAFETY: all live during the call, which copies the request.
+            unsafe {
+                let mut old = sys::rd_kafka_DeleteGroup_new(name.as_ptr());
+                sys::rd_kafka_DeleteGroups(self.raw(), &mut old, 1, options.raw(), queue);
+                sys::rd_kafka_DeleteGroup_destroy(old);
+            }
         };
-        let event = sent.answer(about).await?;
         // SAFETY: the answer to this request, which lives until the event goes.
-        let failed = unsafe {
+        let read = |event: &Event| unsafe {
             let mut count = 0;
             let result = sys::rd_kafka_event_DeleteGroups_result(event.raw());
             let results = array(sys::rd_kafka_DeleteGroups_result_groups(result, &mut count), count);
-            results.iter().find_map(|group| trouble(sys::rd_kafka_group_result_error(*group)))
+            all_well(results.iter().map(|group| trouble(sys::rd_kafka_group_result_error(*group))))
         };
-        failed.map_or(Ok(()), |trouble| Err(trouble.error(about, self)))
+        self.ask(about, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETEGROUPS, call, read).await
     }
+}
+
+/// The library's word for a state.
+fn state(state: rd_kafka_consumer_group_state_t) -> String {
+    // SAFETY: a static text.
+    unsafe { sys::text(sys::rd_kafka_consumer_group_state_name(state)) }
 }
 
 /// # Safety
@@ -147,11 +136,10 @@ unsafe fn read_group(group: *const rd_kafka_ConsumerGroupDescription_t) -> Descr
     unsafe {
         let members = sys::rd_kafka_ConsumerGroupDescription_member_count(group);
         let member = |i| read_member(sys::rd_kafka_ConsumerGroupDescription_member(group, i));
-        let state = sys::rd_kafka_ConsumerGroupDescription_state(group);
         Description {
             name: sys::text(sys::rd_kafka_ConsumerGroupDescription_group_id(group)),
             trouble: trouble(sys::rd_kafka_ConsumerGroupDescription_error(group)),
-            state: sys::text(sys::rd_kafka_consumer_group_state_name(state)),
+            state: state(sys::rd_kafka_ConsumerGroupDescription_state(group)),
             assignor: sys::text(sys::rd_kafka_ConsumerGroupDescription_partition_assignor(group)),
             members: (0..members).map(member).collect(),
         }

@@ -10,13 +10,19 @@ mod offsets;
 mod topics;
 
 use std::ffi::{CString, c_char};
+use std::ops::RangeInclusive;
 use std::ptr::NonNull;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 use super::client::Client;
 use super::conf::ERROR_TEXT;
 use super::error::{About, Trouble};
 use super::queue::{Event, Queue};
-use super::sys::{self, rd_kafka_AdminOptions_t, rd_kafka_admin_op_t, rd_kafka_error_t, rd_kafka_queue_t};
+use super::sys::{
+    self, Code, rd_kafka_AdminOptions_t, rd_kafka_admin_op_t, rd_kafka_error_t, rd_kafka_queue_t,
+};
 use crate::broker::Result;
 
 pub use cluster::{Cluster, Node, Right};
@@ -60,42 +66,48 @@ impl Drop for Options {
     }
 }
 
-/// A request that was sent.
-struct Sent {
-    client: Client,
-    queue: Queue,
+/// How long until a busy cluster is asked again, the first time and at most.
+const AGAIN: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_millis(500);
+
+impl Client {
+    /// Asks, and asks a busy cluster again for as long as we have patience. `call` sends the request: it gets the options
+    /// and the queue for the answer. `read` copies what the answer says. Behaviour: cancel safe in that nothing is lost
+    /// but the answer.
+    async fn ask<T>(
+        &self,
+        about: &About,
+        op: rd_kafka_admin_op_t,
+        call: impl Fn(&Options, *mut rd_kafka_queue_t) + Send,
+        read: impl Fn(&Event) -> std::result::Result<T, Trouble> + Send,
+    ) -> Result<T> {
+        let end = self.timeout().map(|timeout| Instant::now() + timeout);
+        let mut again = *AGAIN.start();
+        loop {
+            let queue = self.queue();
+            call(&Options::new(self, op), queue.raw());
+            let event = tokio::select! {
+                biased;
+                event = next(&queue) => event,
+                trouble = self.refused() => return Err(trouble.error(about, self)),
+            };
+            let trouble = match event.trouble().map_or_else(|| read(&event), Err) {
+                Ok(answer) => return Ok(answer),
+                Err(trouble) => trouble,
+            };
+            if !trouble.is_busy() || end.is_some_and(|end| Instant::now() + again > end) {
+                return Err(trouble.error(about, self));
+            }
+            sleep(again).await;
+            again = (again * 2).min(*AGAIN.end());
+        }
+    }
 }
 
-impl Sent {
-    /// Sends: `call` gets the options and the queue for the answer, and copies what the request needs.
-    fn send(
-        client: &Client,
-        op: rd_kafka_admin_op_t,
-        call: impl FnOnce(&Options, *mut rd_kafka_queue_t),
-    ) -> Sent {
-        let options = Options::new(client, op);
-        let queue = client.queue();
-        call(&options, queue.raw());
-        Sent { client: client.clone(), queue }
-    }
-
-    /// Its answer. Behaviour: cancel safe in that nothing is lost but the answer.
-    async fn answer(self, about: &About) -> Result<Event> {
-        let answer = async {
-            loop {
-                match self.queue.poll() {
-                    Some(event) => break event,
-                    None => self.queue.filled().await,
-                }
-            }
-        };
-        tokio::select! {
-            biased;
-            event = answer => match event.trouble() {
-                None => Ok(event),
-                Some(trouble) => Err(trouble.error(about, &self.client)),
-            },
-            trouble = self.client.refused() => Err(trouble.error(about, &self.client)),
+async fn next(queue: &Queue) -> Event {
+    loop {
+        match queue.poll() {
+            Some(event) => return event,
+            None => queue.filled().await,
         }
     }
 }
@@ -113,7 +125,7 @@ unsafe fn trouble(error: *const rd_kafka_error_t) -> Option<Trouble> {
     // SAFETY: the caller's.
     let code = unsafe { sys::error_code(error) };
     // SAFETY: as above, and not null where it has a code.
-    (code != sys::Code::OK)
+    (code != Code::OK)
         .then(|| Trouble { code, words: unsafe { sys::text(sys::rd_kafka_error_string(error)) } })
 }
 
@@ -124,4 +136,9 @@ unsafe fn trouble(error: *const rd_kafka_error_t) -> Option<Trouble> {
 unsafe fn array<'a, T>(first: *mut *const T, count: usize) -> &'a [*const T] {
     // SAFETY: the caller's.
     if first.is_null() { &[] } else { unsafe { std::slice::from_raw_parts(first, count) } }
+}
+
+/// The first thing that went wrong, if any did.
+fn all_well(troubles: impl IntoIterator<Item = Option<Trouble>>) -> std::result::Result<(), Trouble> {
+    troubles.into_iter().flatten().next().map_or(Ok(()), Err)
 }

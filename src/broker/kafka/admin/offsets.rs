@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use super::super::client::Client;
 use super::super::error::{About, Trouble};
 use super::super::partitions::{self, Partitions};
+use super::super::queue::Event;
 use super::super::sys::{
     self, Code, rd_kafka_IsolationLevel_t, rd_kafka_admin_op_t, rd_kafka_group_result_t,
 };
-use super::{Sent, array, c_text, trouble};
+use super::{Options, all_well, array, c_text, trouble};
 use crate::broker::Result;
 use crate::event::Name;
 
@@ -56,94 +57,81 @@ impl Client {
         if asked.is_empty() {
             return Ok(Vec::new());
         }
-        let sent = {
-            let mut list = Partitions::new(asked.len());
-            asked.iter().for_each(|(topic, partition, what)| list.add(topic, *partition, *what, b""));
-            let isolation = match committed {
-                true => rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED,
-                false => rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED,
-            };
-            Sent::send(self, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS, |options, queue| {
-                // SAFETY: all live during the call, which copies the list.
-                unsafe {
-                    sys::rd_kafka_AdminOptions_set_isolation_level(options.raw(), isolation);
-                    sys::rd_kafka_ListOffsets(self.raw(), list.raw(), options.raw(), queue);
-                }
-            })
+        let mut list = Partitions::new(asked.len());
+        asked.iter().for_each(|(topic, partition, what)| list.add(topic, *partition, *what, b""));
+        let isolation = match committed {
+            true => rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED,
+            false => rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED,
         };
-        let event = sent.answer(about).await?;
+        let call = |options: &Options, queue| {
+            // SAFETY: all live during the call, which copies the list.
+            unsafe {
+                sys::rd_kafka_AdminOptions_set_isolation_level(options.raw(), isolation);
+                sys::rd_kafka_ListOffsets(self.raw(), list.raw(), options.raw(), queue);
+            }
+        };
         let index: HashMap<(&str, i32), usize> =
             asked.iter().enumerate().map(|(i, (topic, partition, _))| ((&**topic, *partition), i)).collect();
-        // What the broker left out it does not know.
-        let unknown = || Trouble { code: Code::UNKNOWN_TOPIC_OR_PART, words: String::new() };
-        let mut answers: Vec<_> = asked.iter().map(|_| Err(unknown())).collect();
-        // SAFETY: the answer to this request, which lives until the event goes; all is copied.
-        unsafe {
-            let mut count = 0;
-            let result = sys::rd_kafka_event_ListOffsets_result(event.raw());
-            for info in array(sys::rd_kafka_ListOffsets_result_infos(result, &mut count), count) {
-                let part = partitions::read(sys::rd_kafka_ListOffsetsResultInfo_topic_partition(*info));
-                let timestamp = sys::rd_kafka_ListOffsetsResultInfo_timestamp(*info);
-                if let Some(i) = index.get(&(part.topic, part.partition)) {
-                    answers[*i] = match part.code {
-                        Code::OK => Ok(Offset { offset: part.offset, timestamp }),
-                        code => Err(Trouble { code, words: code.words() }),
-                    };
+        let read = |event: &Event| {
+            // What the broker left out it does not know.
+            let mut answers: Vec<_> =
+                asked.iter().map(|_| Err(Trouble::of(Code::UNKNOWN_TOPIC_OR_PART))).collect();
+            // SAFETY: the answer to this request, which lives until the event goes; all is copied.
+            unsafe {
+                let mut count = 0;
+                let result = sys::rd_kafka_event_ListOffsets_result(event.raw());
+                for info in array(sys::rd_kafka_ListOffsets_result_infos(result, &mut count), count) {
+                    let part = partitions::read(sys::rd_kafka_ListOffsetsResultInfo_topic_partition(*info));
+                    let timestamp = sys::rd_kafka_ListOffsetsResultInfo_timestamp(*info);
+                    if let Some(i) = index.get(&(part.topic, part.partition)) {
+                        answers[*i] = match part.code {
+                            Code::OK => Ok(Offset { offset: part.offset, timestamp }),
+                            code => Err(Trouble::of(code)),
+                        };
+                    }
                 }
             }
-        }
-        Ok(answers)
+            all_well(answers.iter().map(|answer| answer.clone().err().filter(Trouble::is_busy)))?;
+            Ok(answers)
+        };
+        self.ask(about, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS, call, read).await
     }
 
     /// What a group committed, of all partitions that it committed for. A group that does not exist has none.
     ///
     /// `stable`: waits while a transaction with offsets of the group is open, instead of answering those before it.
     pub async fn committed(&self, about: &About, group: &str, stable: bool) -> Result<Vec<Committed>> {
-        let sent = {
-            let name = c_text(group);
-            Sent::send(
-                self,
-                rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
-                |options, queue| {
-                    // SAFETY: all live during the call, which copies the request.
-                    unsafe {
-                        sys::rd_kafka_AdminOptions_set_require_stable_offsets(
-                            options.raw(),
-                            i32::from(stable),
-                        );
-                        let mut asked =
-                            sys::rd_kafka_ListConsumerGroupOffsets_new(name.as_ptr(), std::ptr::null());
-                        sys::rd_kafka_ListConsumerGroupOffsets(
-                            self.raw(),
-                            &mut asked,
-                            1,
-                            options.raw(),
-                            queue,
-                        );
-                        sys::rd_kafka_ListConsumerGroupOffsets_destroy(asked);
-                    }
-                },
-            )
+        let name = c_text(group);
+        let call = |options: &Options, queue| {
+            // SAFETY: all live during the call, which copies the request. No partitions are all of them.
+            unsafe {
+                sys::rd_kafka_AdminOptions_set_require_stable_offsets(options.raw(), i32::from(stable));
+                let mut asked = sys::rd_kafka_ListConsumerGroupOffsets_new(name.as_ptr(), std::ptr::null());
+                sys::rd_kafka_ListConsumerGroupOffsets(self.raw(), &mut asked, 1, options.raw(), queue);
+                sys::rd_kafka_ListConsumerGroupOffsets_destroy(asked);
+            }
         };
-        let event = sent.answer(about).await?;
-        // SAFETY: the answer to this request, which lives until the event goes.
-        let groups = unsafe {
-            let mut count = 0;
-            let result = sys::rd_kafka_event_ListConsumerGroupOffsets_result(event.raw());
-            array(sys::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &mut count), count)
+        let read = |event: &Event| {
+            let mut all = Vec::new();
+            // SAFETY: the answer to this request, which lives until the event goes; all is copied.
+            unsafe {
+                let mut count = 0;
+                let result = sys::rd_kafka_event_ListConsumerGroupOffsets_result(event.raw());
+                let groups = sys::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &mut count);
+                each_partition(array(groups, count), |part| {
+                    all.push(Committed {
+                        topic: part.topic.into(),
+                        partition: part.partition,
+                        offset: part.offset,
+                        metadata: part.metadata.to_vec(),
+                    });
+                })?;
+            }
+            // -1 where nothing was committed.
+            all.retain(|committed: &Committed| committed.offset >= 0);
+            Ok(all)
         };
-        let mut all = Vec::new();
-        self.each_partition(about, groups, |part| {
-            all.push(Committed {
-                topic: part.topic.into(),
-                partition: part.partition,
-                offset: part.offset,
-                metadata: part.metadata.to_vec(),
-            });
-        })?;
-        // The broker answers -1 for a partition without a commit where it was asked for by name.
-        all.retain(|committed| committed.offset >= 0);
-        Ok(all)
+        self.ask(about, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, call, read).await
     }
 
     /// Writes offsets for a group that nobody is a member of; makes the group. Behaviour: of each, the metadata that were
@@ -152,37 +140,25 @@ impl Client {
         if places.is_empty() {
             return Ok(());
         }
-        let sent = {
-            let name = c_text(group);
-            let mut list = Partitions::new(places.len());
-            places.iter().for_each(|at| list.add(&at.topic, at.partition, at.offset, &at.metadata));
-            Sent::send(
-                self,
-                rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS,
-                |options, queue| {
-                    // SAFETY: all live during the call, which copies the request.
-                    unsafe {
-                        let mut new = sys::rd_kafka_AlterConsumerGroupOffsets_new(name.as_ptr(), list.raw());
-                        sys::rd_kafka_AlterConsumerGroupOffsets(
-                            self.raw(),
-                            &mut new,
-                            1,
-                            options.raw(),
-                            queue,
-                        );
-                        sys::rd_kafka_AlterConsumerGroupOffsets_destroy(new);
-                    }
-                },
-            )
+        let name = c_text(group);
+        let mut list = Partitions::new(places.len());
+        places.iter().for_each(|at| list.add(&at.topic, at.partition, at.offset, &at.metadata));
+        let call = |options: &Options, queue| {
+            // SAFETY: all live during the call, which copies the request.
+            unsafe {
+                let mut new = sys::rd_kafka_AlterConsumerGroupOffsets_new(name.as_ptr(), list.raw());
+                sys::rd_kafka_AlterConsumerGroupOffsets(self.raw(), &mut new, 1, options.raw(), queue);
+                sys::rd_kafka_AlterConsumerGroupOffsets_destroy(new);
+            }
         };
-        let event = sent.answer(about).await?;
         // SAFETY: the answer to this request, which lives until the event goes.
-        let groups = unsafe {
+        let read = |event: &Event| unsafe {
             let mut count = 0;
             let result = sys::rd_kafka_event_AlterConsumerGroupOffsets_result(event.raw());
-            array(sys::rd_kafka_AlterConsumerGroupOffsets_result_groups(result, &mut count), count)
+            let groups = sys::rd_kafka_AlterConsumerGroupOffsets_result_groups(result, &mut count);
+            each_partition(array(groups, count), |_| ())
         };
-        self.each_partition(about, groups, |_| ())
+        self.ask(about, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, call, read).await
     }
 
     /// Forgets what a group committed of these partitions.
@@ -190,62 +166,47 @@ impl Client {
         if places.is_empty() {
             return Ok(());
         }
-        let sent = {
-            let name = c_text(group);
-            let mut list = Partitions::new(places.len());
-            places.iter().for_each(|(topic, partition)| list.add(topic, *partition, 0, b""));
-            Sent::send(
-                self,
-                rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS,
-                |options, queue| {
-                    // SAFETY: all live during the call, which copies the request.
-                    unsafe {
-                        let mut old = sys::rd_kafka_DeleteConsumerGroupOffsets_new(name.as_ptr(), list.raw());
-                        sys::rd_kafka_DeleteConsumerGroupOffsets(
-                            self.raw(),
-                            &mut old,
-                            1,
-                            options.raw(),
-                            queue,
-                        );
-                        sys::rd_kafka_DeleteConsumerGroupOffsets_destroy(old);
-                    }
-                },
-            )
+        let name = c_text(group);
+        let mut list = Partitions::new(places.len());
+        places.iter().for_each(|(topic, partition)| list.add(topic, *partition, 0, b""));
+        let call = |options: &Options, queue| {
+            // SAFETY: all live during the call, which copies the request.
+            unsafe {
+                let mut old = sys::rd_kafka_DeleteConsumerGroupOffsets_new(name.as_ptr(), list.raw());
+                sys::rd_kafka_DeleteConsumerGroupOffsets(self.raw(), &mut old, 1, options.raw(), queue);
+                sys::rd_kafka_DeleteConsumerGroupOffsets_destroy(old);
+            }
         };
-        let event = sent.answer(about).await?;
         // SAFETY: the answer to this request, which lives until the event goes.
-        let groups = unsafe {
+        let read = |event: &Event| unsafe {
             let mut count = 0;
             let result = sys::rd_kafka_event_DeleteConsumerGroupOffsets_result(event.raw());
-            array(sys::rd_kafka_DeleteConsumerGroupOffsets_result_groups(result, &mut count), count)
+            let groups = sys::rd_kafka_DeleteConsumerGroupOffsets_result_groups(result, &mut count);
+            each_partition(array(groups, count), |_| ())
         };
-        self.each_partition(about, groups, |_| ())
+        self.ask(about, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS, call, read).await
     }
+}
 
-    /// Every partition of an answer about groups; the first that has an error is the answer's.
-    fn each_partition(
-        &self,
-        about: &About,
-        groups: &[*const rd_kafka_group_result_t],
-        mut each: impl FnMut(partitions::Partition<'_>),
-    ) -> Result<()> {
-        for group in groups {
-            // SAFETY: of an answer that lives.
-            let (error, list) = unsafe {
-                let error = trouble(sys::rd_kafka_group_result_error(*group));
-                (error, partitions::iter(sys::rd_kafka_group_result_partitions(*group)))
-            };
-            if let Some(trouble) = error {
-                return Err(trouble.error(about, self));
-            }
-            for part in list {
-                if part.code != Code::OK {
-                    return Err(Trouble { code: part.code, words: part.code.words() }.error(about, self));
-                }
-                each(part);
-            }
+/// Every partition of an answer about groups; the first error of one is the answer's.
+///
+/// # Safety
+/// `groups` must be of an answer that lives.
+unsafe fn each_partition(
+    groups: &[*const rd_kafka_group_result_t],
+    mut each: impl FnMut(partitions::Partition<'_>),
+) -> std::result::Result<(), Trouble> {
+    for group in groups {
+        // SAFETY: the caller's.
+        let (error, list) = unsafe {
+            let error = trouble(sys::rd_kafka_group_result_error(*group));
+            (error, partitions::iter(sys::rd_kafka_group_result_partitions(*group)))
+        };
+        all_well([error])?;
+        for part in list {
+            all_well([(part.code != Code::OK).then(|| Trouble::of(part.code))])?;
+            each(part);
         }
-        Ok(())
     }
+    Ok(())
 }

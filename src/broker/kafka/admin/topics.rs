@@ -6,12 +6,13 @@ use std::ptr::NonNull;
 use super::super::client::Client;
 use super::super::conf::ERROR_TEXT;
 use super::super::error::{About, Trouble};
+use super::super::queue::Event;
 use super::super::sys::{
     self, Code, rd_kafka_NewTopic_t, rd_kafka_Node_t, rd_kafka_TopicDescription_t, rd_kafka_admin_op_t,
     rd_kafka_topic_result_t,
 };
 use super::cluster::read_rights;
-use super::{Right, Sent, array, c_text, trouble};
+use super::{Options, Right, all_well, array, c_text, trouble};
 use crate::broker::{Error, Kind, Result};
 
 /// What the broker says of one topic.
@@ -61,113 +62,121 @@ impl Client {
         if topics.is_empty() {
             return Ok(Vec::new());
         }
-        let sent = {
-            let names: Vec<_> = topics.iter().map(|topic| c_text(topic.as_ref())).collect();
+        let names: Vec<_> = topics.iter().map(|topic| c_text(topic.as_ref())).collect();
+        let call = |options: &Options, queue| {
             let mut first: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
-            Sent::send(self, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, |options, queue| {
-                // SAFETY: all live during the call, which copies the names.
-                unsafe {
-                    let asked = sys::rd_kafka_TopicCollection_of_topic_names(first.as_mut_ptr(), first.len());
-                    sys::rd_kafka_AdminOptions_set_include_authorized_operations(options.raw(), 1);
-                    sys::rd_kafka_DescribeTopics(self.raw(), asked, options.raw(), queue);
-                    sys::rd_kafka_TopicCollection_destroy(asked);
-                }
-            })
+            // SAFETY: all live during the call, which copies the names.
+            unsafe {
+                let asked = sys::rd_kafka_TopicCollection_of_topic_names(first.as_mut_ptr(), first.len());
+                sys::rd_kafka_AdminOptions_set_include_authorized_operations(options.raw(), 1);
+                sys::rd_kafka_DescribeTopics(self.raw(), asked, options.raw(), queue);
+                sys::rd_kafka_TopicCollection_destroy(asked);
+            }
         };
-        let event = sent.answer(about).await?;
         // SAFETY: the answer to this request, which lives until the event goes; all is copied.
-        unsafe {
+        let read = |event: &Event| unsafe {
             let result = sys::rd_kafka_event_DescribeTopics_result(event.raw());
             let mut count = 0;
             let first = sys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
             Ok(array(first, count).iter().map(|topic| read_topic(*topic)).collect())
-        }
+        };
+        self.ask(about, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, call, read).await
     }
 
     /// Makes a topic; it is there when this returns, though other brokers may not have heard of it.
     pub async fn create_topic(&self, about: &About, topic: &NewTopic<'_>) -> Result<()> {
-        let sent = {
-            let new = new_topic(topic)
-                .map_err(|words| Error::new(Kind::Invalid, about.operation, about.subject.clone(), words))?;
-            let mut new = new.as_ptr();
-            Sent::send(self, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATETOPICS, |options, queue| {
-                // SAFETY: all live during the call, which copies the topic.
-                unsafe {
-                    sys::rd_kafka_CreateTopics(self.raw(), &mut new, 1, options.raw(), queue);
-                    sys::rd_kafka_NewTopic_destroy(new);
-                }
-            })
+        let new = New::of(topic)
+            .map_err(|words| Error::new(Kind::Invalid, about.operation, about.subject.clone(), words))?;
+        let call = |options: &Options, queue| {
+            let mut first = new.raw();
+            // SAFETY: all live during the call, which copies the topic.
+            unsafe { sys::rd_kafka_CreateTopics(self.raw(), &mut first, 1, options.raw(), queue) }
         };
-        let event = sent.answer(about).await?;
         // SAFETY: the answer to this request, which lives until the event goes.
-        let results = unsafe {
+        let read = |event: &Event| unsafe {
             let mut count = 0;
             let result = sys::rd_kafka_event_CreateTopics_result(event.raw());
-            array(sys::rd_kafka_CreateTopics_result_topics(result, &mut count), count)
+            let results = array(sys::rd_kafka_CreateTopics_result_topics(result, &mut count), count);
+            all_well(results.iter().map(|result| trouble_of(*result)))
         };
-        self.first_trouble(about, results)
+        self.ask(about, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATETOPICS, call, read).await
     }
 
     /// Deletes a topic and all that is in it.
     pub async fn delete_topic(&self, about: &About, topic: &str) -> Result<()> {
-        let sent = {
-            let name = c_text(topic);
-            Sent::send(self, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETETOPICS, |options, queue| {
-                // SAFETY: all live during the call, which copies the topic.
-                unsafe {
-                    let mut old = sys::rd_kafka_DeleteTopic_new(name.as_ptr());
-                    sys::rd_kafka_DeleteTopics(self.raw(), &mut old, 1, options.raw(), queue);
-                    sys::rd_kafka_DeleteTopic_destroy(old);
-                }
-            })
+        let name = c_text(topic);
+        let call = |options: &Options, queue| {
+            // SAFETY: all live during the call, which copies the topic.
+            unsafe {
+                let mut old = sys::rd_kafka_DeleteTopic_new(name.as_ptr());
+                sys::rd_kafka_DeleteTopics(self.raw(), &mut old, 1, options.raw(), queue);
+                sys::rd_kafka_DeleteTopic_destroy(old);
+            }
         };
-        let event = sent.answer(about).await?;
         // SAFETY: the answer to this request, which lives until the event goes.
-        let results = unsafe {
+        let read = |event: &Event| unsafe {
             let mut count = 0;
             let result = sys::rd_kafka_event_DeleteTopics_result(event.raw());
-            array(sys::rd_kafka_DeleteTopics_result_topics(result, &mut count), count)
+            let results = array(sys::rd_kafka_DeleteTopics_result_topics(result, &mut count), count);
+            all_well(results.iter().map(|result| trouble_of(*result)))
         };
-        self.first_trouble(about, results)
-    }
-
-    fn first_trouble(&self, about: &About, results: &[*const rd_kafka_topic_result_t]) -> Result<()> {
-        for result in results {
-            // SAFETY: of an answer that lives.
-            let (code, words) = unsafe {
-                let words = sys::rd_kafka_topic_result_error_string(*result);
-                (sys::topic_result_error(*result), sys::text(words))
-            };
-            if code != Code::OK {
-                return Err(Trouble { code, words }.error(about, self));
-            }
-        }
-        Ok(())
+        self.ask(about, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETETOPICS, call, read).await
     }
 }
 
-/// The library's object of a topic to be made; the caller frees it. Errors: what the library does not take.
-fn new_topic(topic: &NewTopic<'_>) -> std::result::Result<NonNull<rd_kafka_NewTopic_t>, String> {
-    let name = c_text(topic.name);
-    let (partitions, replication) = (topic.partitions.unwrap_or(-1), topic.replication.unwrap_or(-1));
-    let mut words: [c_char; ERROR_TEXT] = [0; ERROR_TEXT];
-    // SAFETY: the texts live during the call, which ends its own with a NUL.
-    let new = unsafe {
-        let new = sys::rd_kafka_NewTopic_new(
-            name.as_ptr(),
-            partitions,
-            replication,
-            words.as_mut_ptr(),
-            words.len(),
-        );
-        NonNull::new(new).ok_or_else(|| sys::text(words.as_ptr()))?
-    };
-    for (key, value) in topic.configs {
-        let (key, value) = (c_text(key), c_text(value));
-        // SAFETY: all live; the object copies both. It takes any text, so there is no error.
-        unsafe { sys::rd_kafka_NewTopic_set_config(new.as_ptr(), key.as_ptr(), value.as_ptr()) };
+/// # Safety
+/// `result` must be live.
+unsafe fn trouble_of(result: *const rd_kafka_topic_result_t) -> Option<Trouble> {
+    // SAFETY: the caller's.
+    let (code, words) =
+        unsafe { (sys::topic_result_error(result), sys::rd_kafka_topic_result_error_string(result)) };
+    // SAFETY: null or a text that lives as long as the result.
+    (code != Code::OK).then(|| Trouble { code, words: unsafe { sys::text(words) } })
+}
+
+/// The library's object of a topic to be made.
+struct New(NonNull<rd_kafka_NewTopic_t>);
+
+// SAFETY: plain memory with one owner.
+unsafe impl Send for New {}
+// SAFETY: nothing changes it once it is made.
+unsafe impl Sync for New {}
+
+impl New {
+    /// Errors: what the library does not take.
+    fn of(topic: &NewTopic<'_>) -> std::result::Result<New, String> {
+        let name = c_text(topic.name);
+        let (partitions, replication) = (topic.partitions.unwrap_or(-1), topic.replication.unwrap_or(-1));
+        let mut words: [c_char; ERROR_TEXT] = [0; ERROR_TEXT];
+        // SAFETY: the texts live during the call, which ends its own with a NUL.
+        let new = unsafe {
+            let new = sys::rd_kafka_NewTopic_new(
+                name.as_ptr(),
+                partitions,
+                replication,
+                words.as_mut_ptr(),
+                words.len(),
+            );
+            New(NonNull::new(new).ok_or_else(|| sys::text(words.as_ptr()))?)
+        };
+        for (key, value) in topic.configs {
+            let (key, value) = (c_text(key), c_text(value));
+            // SAFETY: all live; the object copies both. It takes any text, so there is no error.
+            unsafe { sys::rd_kafka_NewTopic_set_config(new.0.as_ptr(), key.as_ptr(), value.as_ptr()) };
+        }
+        Ok(new)
     }
-    Ok(new)
+
+    fn raw(&self) -> *mut rd_kafka_NewTopic_t {
+        self.0.as_ptr()
+    }
+}
+
+impl Drop for New {
+    fn drop(&mut self) {
+        // SAFETY: live and ours.
+        unsafe { sys::rd_kafka_NewTopic_destroy(self.0.as_ptr()) }
+    }
 }
 
 /// # Safety
