@@ -31,7 +31,11 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let color = usage::peek(&arguments, "--color").and_then(|when| When::from_str(when, true).ok());
-            return usage::answer(&error, &ui(color.unwrap_or_default(), When::Never, false, false));
+            return usage::answer(
+                &error,
+                &arguments,
+                &ui(color.unwrap_or_default(), When::Never, false, false),
+            );
         }
     };
     let GlobalArgs { color, progress, quiet, verbose, .. } = cli.global;
@@ -53,6 +57,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
+            let error = usage::as_typed(error, &arguments);
             ui.error(&error);
             code(outcome::exit_of(&error))
         }

@@ -5,12 +5,12 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 
-use crate::outcome::{Exit, Failure};
+use crate::outcome::{Exit, Failure, exit_of, hint_of};
 use crate::output::Ui;
 use crate::output::stdout::print;
 
 /// Shows the help that was asked for, or says what was wrong with the arguments.
-pub fn answer(error: &clap::Error, ui: &Ui) -> ExitCode {
+pub fn answer(error: &clap::Error, arguments: &[OsString], ui: &Ui) -> ExitCode {
     let styled = error.render();
     let text = |color| if color { styled.ansi().to_string() } else { styled.to_string() };
     match error.kind() {
@@ -26,7 +26,7 @@ pub fn answer(error: &clap::Error, ui: &Ui) -> ExitCode {
             ExitCode::from(Exit::Usage as u8)
         }
         _ => {
-            ui.error(&failure(&text(false)).into());
+            ui.error(&as_typed(failure(&text(false)).into(), arguments));
             ExitCode::from(Exit::Usage as u8)
         }
     }
@@ -67,6 +67,42 @@ fn failure(text: &str) -> Failure {
     }
 }
 
+/// Flags that have another name, and that name.
+const ALIASES: [(&str, &str); 2] = [("--from", "--since"), ("--to", "--until")];
+
+/// The error, with each flag in it called as it was typed: neither clap nor a command knows which of its names that was.
+pub fn as_typed(error: anyhow::Error, arguments: &[OsString]) -> anyhow::Error {
+    let typed = |flag: &str| {
+        let is_it = |argument: &str| {
+            argument.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+        };
+        let before = arguments.iter().take_while(|argument| *argument != "--");
+        before.filter_map(|argument| argument.to_str()).any(is_it)
+    };
+    let as_typed = |text: &str| {
+        let renamed = ALIASES.iter().filter(|(name, alias)| typed(alias) && !typed(name));
+        renamed.fold(text.to_owned(), |text, (name, alias)| rename(&text, name, alias))
+    };
+    let (message, hint) = (error.to_string(), hint_of(&error));
+    let (told, told_hint) = (as_typed(&message), hint.map(as_typed));
+    if told == message && told_hint.as_deref() == hint {
+        return error;
+    }
+    Failure { exit: exit_of(&error), message: told, hint: told_hint }.into()
+}
+
+/// The text with another name in the place of this one, and not in that of a longer one such as `--to-broker`.
+fn rename(text: &str, name: &str, to: &str) -> String {
+    let mut parts = text.split(name);
+    let mut renamed = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let longer = part.starts_with(|next: char| next == '-' || next.is_alphanumeric());
+        renamed.push_str(if longer { name } else { to });
+        renamed.push_str(part);
+    }
+    renamed
+}
+
 /// The value of a global flag before anything was parsed: an error in the arguments must heed `--color` too.
 pub fn peek<'a>(arguments: &'a [OsString], flag: &str) -> Option<&'a str> {
     let mut arguments = arguments.iter().filter_map(|argument| argument.to_str()).take_while(|a| *a != "--");
@@ -101,6 +137,23 @@ mod tests {
             failure("error: invalid value '0' for '--count <N>': 0 is not in 1..18446744073709551615\n");
         let message = "invalid value '0' for '--count <N>': write a whole number from 1 on, such as 10";
         assert_eq!(failure.message, message);
+    }
+
+    #[test]
+    fn a_flag_is_called_as_it_was_typed() {
+        let told = |line: &str| {
+            let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let failure =
+                Failure::usage("--from 8 is not before --to 5").hint("--to-broker, --to=9 or --from 1");
+            let error = as_typed(failure.into(), &arguments);
+            assert_eq!(exit_of(&error), Exit::Usage);
+            (error.to_string(), hint_of(&error).unwrap_or_default().to_owned())
+        };
+        let (message, hint) = told("evcat replay t --since 8 --until=5");
+        assert_eq!(message, "--since 8 is not before --until 5");
+        assert_eq!(hint, "--to-broker, --until=9 or --since 1");
+        assert_eq!(told("evcat replay t --from 8 --until 5").0, "--from 8 is not before --until 5");
+        assert_eq!(told("evcat replay t --from 8 -- x --since").0, "--from 8 is not before --to 5");
     }
 
     #[test]

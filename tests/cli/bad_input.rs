@@ -69,6 +69,8 @@ fn a_mistake_is_answered_with_something_right() {
         (&["publish", "n", "x", "--timestamp", "1500"], 2, "write 2026-01-31T14:05:00Z, 2026-01-31, 14:05"),
         (&["tail", "n["], 2, "error: TOPIC 'n[': unclosed character class"),
         (&["tail", "n", "--no-follow", "--from", "4", "--to", "2"], 2, "--from 4 lies behind --to 2"),
+        (&["tail", "n", "--since", "soon"], 2, "invalid value 'soon' for '--since <POINT>': write beginning"),
+        (&["replay", "n", "--since=4", "--until", "2"], 2, "error: --since 4 lies behind --until 2, so no"),
         (&["tail", "n", "-F", "%H{}\n"], 2, "%H{tenant}"),
         (&["tail", "n", "-F", "%s", "--pretty"], 2, "--pretty: -F has nothing to indent"),
         (&["tail", "n", "-o", "frames", "--pretty"], 2, "--pretty: -o frames has nothing to indent"),
