@@ -75,11 +75,14 @@ fn new_events_come_until_a_count_a_silence_or_a_time() {
     home.run(&["subscribe", "n", "-g", "g", "--idle-exit", "50ms"]).ok().said("done: 0 acked");
     home.run(&["subscribe", "n", "-g", "g", "--for", "50ms"]).ok().said("done: 0 acked");
     home.run(&["subscribe", "n", "-g", "g", "--for", "50ms", "-c", "1"]).exit(3);
-    // What is missing is made here, and waited for.
+    // What is missing is made here and named, and waited for.
     let member = home.start(&["subscribe", "new", "-g", "g", "-c", "1"]);
-    member.says("g is new on new (local)");
+    member.says("made topic new\ng is new on new (local)");
     home.run(&["publish", "new", "x"]).ok();
-    member.end().ok().printed("x\n");
+    let ran = member.end().ok().printed("x\n");
+    assert!(!ran.err.contains("made topic new.g.dlq"), "its own line tells that: {}", ran.err);
+    let ran = home.run(&["subscribe", "n", "-g", "h", "--no-follow"]).ok();
+    assert!(!ran.err.contains("made"), "the topic was there: {}", ran.err);
 }
 
 #[test]

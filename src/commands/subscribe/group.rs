@@ -40,13 +40,13 @@ pub async fn prepare(
             let source = Source::Group { topics: vec![topic.clone()], group: group.clone() };
             let place = (!plan.no_dlq).then_some(&*dlq);
             let made = session.broker.create_group(&source, &start, place).await?;
-            match &known {
-                None => announce(session, plan, topic, group, place, &start).await?,
-                Some(_) => {
-                    for what in made {
-                        session.ui.status(format_args!("made {what}"));
-                    }
-                }
+            // A new group and where its dead letters go have a line of their own.
+            let told = |what: &str| known.is_none() && what != format!("topic {topic}");
+            for what in made.iter().filter(|what| !told(what)) {
+                session.ui.status(format_args!("made {what}"));
+            }
+            if known.is_none() {
+                announce(session, plan, topic, group, place, &start).await?;
             }
         }
         if let (Some(_), false) = (&known, plan.from.is_empty()) {
