@@ -24,7 +24,7 @@ use crate::flow::pacer::{self, Pacer, Rate, Speed};
 use crate::flow::schema::Schema;
 use crate::flow::sieve::Sieve;
 use crate::outcome::{Failure, Outcome};
-use crate::output::Printer;
+use crate::output::{Printer, words};
 use crate::query::Transform;
 use crate::session::Session;
 use crate::settings::duration;
@@ -158,6 +158,7 @@ pub async fn run(args: ReplayArgs, session: &Session) -> anyhow::Result<Outcome>
     for topic in &topics {
         session.guard(&[("replay", &abilities::HISTORY)], topic)?;
     }
+    let choice = choice(&from, &to, last, verbatim, &transform, &invalid_for, &filter);
     let filter = Filter::resolve(&filter)?;
     let transform = transform.map(|text| Transform::compile("--transform", &text)).transpose()?;
     let schema = invalid_for.map(|path| Schema::open("--invalid-for", &path)).transpose()?;
@@ -173,13 +174,13 @@ pub async fn run(args: ReplayArgs, session: &Session) -> anyhow::Result<Outcome>
         sink::Target::Stdout(Printer::resolve(&output, &session.ui, OutputFormat::Raw)?)
     };
 
-    let (checkpoint, resumed) = match &resume {
+    let (mut checkpoint, resumed) = match &resume {
         Some(path) => {
             let into = match &target {
                 sink::Target::Copy(copying) => copying.whole_words(),
                 other => other.words(),
             };
-            let command = format!("{} on {} {into}", topics.join(" "), session.endpoint.name);
+            let command = format!("{} on {} {into}{choice}", topics.join(" "), session.endpoint.name);
             let (checkpoint, resumed) = Checkpoint::open(path, &command)?;
             (Some(checkpoint), resumed)
         }
@@ -189,8 +190,11 @@ pub async fn run(args: ReplayArgs, session: &Session) -> anyhow::Result<Outcome>
     let found = names::resolve(session, &topics).await?;
     found.must_exist(session).await?;
     let (options, range) = options(session, &found.names(), &from, &to, last, &resumed)?;
+    if let Some(checkpoint) = &mut checkpoint {
+        checkpoint.set_times(&range);
+    }
     if let Some(Resumed { replayed, .. }) = &resumed {
-        let count = crate::output::words::count(*replayed);
+        let count = words::count(*replayed);
         session.ui.status(format_args!("going on after the {count} events that were replayed before"));
     }
     let merge = Merge::new(session.broker.reader(options).await?);
@@ -217,6 +221,42 @@ fn refuse(wrong: &[(&str, bool)]) -> Result<(), Failure> {
     }
 }
 
+/// What decides which events go and what they become, as it was typed: a checkpoint is of that and of nothing else.
+fn choice(
+    from: &[Point],
+    to: &[Point],
+    last: Option<u64>,
+    verbatim: bool,
+    transform: &Option<String>,
+    invalid_for: &Option<PathBuf>,
+    filter: &FilterArgs,
+) -> String {
+    let FilterArgs { r#where, grep, key, header, r#type, select } = filter;
+    fn shown<T: ToString>(values: impl IntoIterator<Item = T>) -> Vec<String> {
+        values.into_iter().map(|value| value.to_string()).collect()
+    }
+    let flags = [
+        ("--from", shown(from)),
+        ("--to", shown(to)),
+        ("--last", shown(last)),
+        ("--transform", shown(transform)),
+        ("--invalid-for", shown(invalid_for.iter().map(|path| path.display()))),
+        ("--where", shown(r#where)),
+        ("--grep", shown(grep)),
+        ("--key", shown(key)),
+        ("--header", shown(header)),
+        ("--type", shown(r#type)),
+        ("--select", shown(select)),
+    ];
+    let mut choice = String::from(if verbatim { " --verbatim" } else { "" });
+    for (flag, values) in flags {
+        for value in values {
+            choice.push_str(&format!(" {flag} {}", words::shell_quoted(&value)));
+        }
+    }
+    choice
+}
+
 /// From where to where; a checkpoint knows better than the command line.
 fn options(
     session: &Session,
@@ -226,20 +266,18 @@ fn options(
     last: Option<u64>,
     resumed: &Option<Resumed>,
 ) -> Result<(ReadOptions, Range), Failure> {
-    let mut range = session.range(from, to, topics)?;
-    let (start, stop) = match (resumed, last) {
-        (Some(resumed), _) => (resumed.start.clone(), resumed.stop.clone()),
-        (None, Some(n)) => {
-            for topic in topics {
-                session.guard(&[("--last", &abilities::LAST)], topic)?;
-            }
-            (Start::Last(n), Stop::Now)
-        }
-        (None, None) => {
-            let start = range.start.take().unwrap_or(Start::Earliest);
-            (start, range.stop.clone().unwrap_or(Stop::Now))
-        }
+    let mut range = match resumed {
+        Some(resumed) => resumed.range.clone(),
+        None => session.range(from, to, topics)?,
     };
+    if let (None, Some(n)) = (resumed, last) {
+        for topic in topics {
+            session.guard(&[("--last", &abilities::LAST)], topic)?;
+        }
+        range.start = Some(Start::Last(n));
+    }
+    let start = range.start.take().unwrap_or(Start::Earliest);
+    let stop = range.stop.take().unwrap_or(Stop::Now);
     let options = ReadOptions { topics: topics.to_vec(), partition: None, start, stop, unsettled: false };
     Ok((options, range))
 }

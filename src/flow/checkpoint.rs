@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::broker::{Start, Stop};
-use crate::event::{Event, Name, Position};
+use crate::event::{Event, Millis, Name, Position};
 use crate::outcome::Failure;
+use crate::settings::point::Range;
 
 /// Per topic and partition, the position of the next event.
 pub type Places = Vec<(Name, Position)>;
@@ -21,8 +22,11 @@ pub type Places = Vec<(Name, Position)>;
 struct Contents {
     /// What the file is, and in which version.
     evcat_checkpoint: u32,
-    /// What is replayed into what, as typed: a rerun of another command must not go on from here.
+    /// What is replayed into what, by which filters, as typed: a rerun of another command must not go on from here.
     command: String,
+    /// The range of times as it was when the replay began; `10m` ago is another one by now.
+    from: Option<Millis>,
+    to: Option<Millis>,
     /// Next event per topic and partition.
     next: Vec<(String, String)>,
     /// The end, fixed when the replay began.
@@ -31,13 +35,14 @@ struct Contents {
     replayed: u64,
 }
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The file of `--resume`.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
     command: String,
+    times: (Option<Millis>, Option<Millis>),
     end: Places,
     replayed: u64,
 }
@@ -45,26 +50,29 @@ pub struct Checkpoint {
 /// Where an earlier run stopped.
 #[derive(Debug, PartialEq)]
 pub struct Resumed {
-    /// Where to go on.
-    pub start: Start,
-    /// Where the end was when it began.
-    pub stop: Stop,
+    /// From where to go on, to where the end was when it began.
+    pub range: Range,
     /// Events that were replayed before.
     pub replayed: u64,
 }
 
 impl Checkpoint {
-    /// Reads the file, if there is one. `command` names what is replayed and where to.
+    /// Reads the file, if there is one. `command` names all that decides which events go where.
     ///
     /// Errors: it is of another command, or no checkpoint (exit 2); it cannot be read.
     pub fn open(path: &Path, command: &str) -> anyhow::Result<(Checkpoint, Option<Resumed>)> {
-        let new =
-            |end, replayed| Checkpoint { path: path.to_owned(), command: command.to_owned(), end, replayed };
+        let new = |times, end, replayed| Checkpoint {
+            path: path.to_owned(),
+            command: command.to_owned(),
+            times,
+            end,
+            replayed,
+        };
         let shown = path.display();
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok((new(Vec::new(), 0), None));
+                return Ok((new((None, None), Vec::new(), 0), None));
             }
             Err(error) => return Err(told(path, error)),
         };
@@ -86,14 +94,19 @@ impl Checkpoint {
             list.into_iter().map(|(topic, at)| (Name::from(topic), Position::parse(&at))).collect()
         };
         let (next, end) = (places(contents.next), places(contents.end));
-        let resumed =
-            Resumed { start: Start::At(next), stop: Stop::At(end.clone()), replayed: contents.replayed };
-        Ok((new(end, contents.replayed), Some(resumed)))
+        let Contents { from, to, replayed, .. } = contents;
+        let range = Range { start: Some(Start::At(next)), stop: Some(Stop::At(end.clone())), from, to };
+        Ok((new((from, to), end, replayed), Some(Resumed { range, replayed })))
     }
 
     /// Fixes the end, as the reader found it.
     pub fn set_end(&mut self, end: &[(Name, Position)]) {
         self.end = end.to_vec();
+    }
+
+    /// Fixes the times of the range.
+    pub fn set_times(&mut self, range: &Range) {
+        self.times = (range.from, range.to);
     }
 
     /// Says that all before `next` has been acknowledged, `more` events since the last time.
@@ -105,6 +118,8 @@ impl Checkpoint {
         let contents = Contents {
             evcat_checkpoint: VERSION,
             command: self.command.clone(),
+            from: self.times.0,
+            to: self.times.1,
             next: text(next),
             end: text(&self.end),
             replayed: self.replayed,
@@ -121,9 +136,10 @@ impl Checkpoint {
             .map_err(|error| told(&self.path, error))
     }
 
+    /// Always the same: what a kill leaves there is overwritten by the next run, and put in place by it.
     fn beside(&self) -> PathBuf {
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.tmp", std::process::id()));
+        name.push(".evcat-tmp");
         self.path.with_file_name(name)
     }
 
@@ -197,17 +213,22 @@ mod tests {
         let topic = Name::from("orders");
         let at = |partition, offset| (topic.clone(), Position::At { partition, offset });
         checkpoint.set_end(&[at(0, 10), at(1, 5)]);
+        checkpoint.set_times(&Range { from: Some(7), ..Range::default() });
+        // As a kill leaves it.
+        std::fs::write(checkpoint.beside(), "{\"evcat_check").unwrap();
         let mut progress = Progress::new(&[at(0, 2), at(1, 5)]);
         let mut batch = Batch::default();
         batch.push(&topic, None, Headers::default(), None, None, Position::At { partition: 0, offset: 6 });
         batch.finish().iter().for_each(|event| progress.pass(event));
         checkpoint.save(progress.places(), 1).unwrap();
         let (_, resumed) = Checkpoint::open(&path, "orders into x").unwrap();
-        let expected = Resumed {
-            start: Start::At(vec![at(0, 7), at(1, 5)]),
-            stop: Stop::At(vec![at(0, 10), at(1, 5)]),
-            replayed: 1,
+        let range = Range {
+            start: Some(Start::At(vec![at(0, 7), at(1, 5)])),
+            stop: Some(Stop::At(vec![at(0, 10), at(1, 5)])),
+            from: Some(7),
+            to: None,
         };
+        let expected = Resumed { range, replayed: 1 };
         assert_eq!(resumed, Some(expected));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left there");
     }

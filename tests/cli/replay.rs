@@ -150,10 +150,51 @@ fn killed_at_any_point_it_goes_on_and_loses_nothing() {
     assert_eq!(home.events("m").len(), copies.len());
     let other = home.run(&["replay", "n", "--into", "x", "--resume", "at.json"]).exit(2);
     other.said("--resume at.json: it is of another replay (n on local into m on local)");
+    assert!(!home.bash("ls").out.contains("tmp"), "a kill leaves nothing beside it for good");
     home.write("bad.json", "{}");
     home.run(&["replay", "n", "--into", "m", "--resume", "bad.json"])
         .exit(2)
         .said("not a checkpoint of evcat");
+}
+
+#[test]
+fn a_checkpoint_is_of_one_choice_of_events() {
+    let home = numbers(4);
+    let replay =
+        |more: &[&str]| home.run(&[&["replay", "n", "--into", "m", "--resume", "at"], more].concat());
+    let odd = ["--where", ".payload % 2 == 1", "--since", "1h"];
+    replay(&odd).ok();
+    for other in [
+        &[][..],
+        &["--where", ".payload > 2", "--since", "1h"],
+        &[&odd[..], &["--grep", "1"]].concat(),
+        &[&odd[..], &["--transform", ".payload += 1"]].concat(),
+        &[&odd[..], &["--until", "5m"]].concat(),
+        &[&odd[..], &["--verbatim"]].concat(),
+    ] {
+        let ran = replay(other).exit(2).said("hint: a checkpoint belongs to one command");
+        ran.said("--resume at: it is of another replay (n on local into m on local --")
+            .said(" 1h --where '.payload % 2 == 1')");
+    }
+    // How fast, and what is done with failures, is another matter.
+    replay(&[&odd[..], &["--rate", "100/s", "--on-error", "continue"]].concat()).ok();
+    assert_eq!(home.payloads("m"), ["1", "3"]);
+}
+
+#[test]
+fn a_time_ago_is_that_of_the_first_run() {
+    let home = Home::new();
+    home.run(&["publish", "n", "old", "--timestamp", "2h"]).ok();
+    home.run(&["publish", "n", "new"]).ok();
+    let args = ["replay", "n", "--since", "1h", "--into", "m", "--resume", "at"];
+    home.run(&args).ok();
+    let mut at: Value = serde_json::from_str(&home.read("at")).unwrap();
+    let from = at["from"].as_i64().unwrap();
+    // As if the first run had been killed two hours ago, before its first event.
+    (at["from"], at["next"][0][1]) = ((from - 7_200_000).into(), "0".into());
+    home.write("at", at.to_string());
+    home.run(&args).ok();
+    assert_eq!(home.payloads("m"), ["new", "old", "new"]);
 }
 
 #[test]
