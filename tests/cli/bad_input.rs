@@ -93,6 +93,21 @@ fn a_mistake_is_answered_with_something_right() {
 }
 
 #[test]
+fn where_there_are_no_topics_it_says_so() {
+    let home = Home::new();
+    let none = "no topics on local yet; to make one: evcat topics create orders\n";
+    let ran = home.run(&["topics", "list"]).ok().printed("");
+    assert_eq!(ran.err, none);
+    home.run(&["topics", "list", "-o", "json"]).ok().printed("");
+    assert!(!home.path(".local").exists(), "a look makes nothing");
+    home.run(&["topics", "create", "orders.g.dlq"]).ok();
+    let ran = home.run(&["topics", "list"]).ok().printed("");
+    assert_eq!(ran.err, "0 topics on local; 1 dead-letter topic: evcat dlq list\n");
+    let ran = home.run(&["topics", "list", "x*"]).ok().printed("");
+    assert_eq!(ran.err, "no topic on local matches 'x*'\n");
+}
+
+#[test]
 fn a_delimiter_may_begin_with_a_dash() {
     let home = Home::new();
     home.feed(&["publish", "t", "-d", "--"], "a--b--c").ok();

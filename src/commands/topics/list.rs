@@ -7,7 +7,7 @@ use crate::broker::{Count, GroupInfo, TopicInfo, nearest};
 use crate::event::time;
 use crate::outcome::{Failure, Outcome};
 use crate::output::table::{Column, Table};
-use crate::output::{Stdout, words};
+use crate::output::{Stdout, sanitize, words};
 use crate::session::Session;
 
 /// A glob that matches this name only.
@@ -48,7 +48,7 @@ pub(super) async fn list(
         .compile_matcher();
     let (dead, live): (Vec<_>, Vec<_>) =
         all.iter().filter(|t| !t.temporary).partition(|t| holds_dead_letters(t));
-    let shown: Vec<&TopicInfo> = match pattern {
+    let shown: Vec<&TopicInfo> = match &pattern {
         Some(_) => all.iter().filter(|t| matching.is_match(&t.name)).collect(),
         None => live,
     };
@@ -96,10 +96,20 @@ pub(super) async fn list(
                 words::count(dead_of(&groups)),
             ]);
         }
-        table.print(&mut bytes, session.ui.out);
+        // A heading over nothing says nothing.
+        if !shown.is_empty() {
+            table.print(&mut bytes, session.ui.out);
+        }
         let outcome = print(bytes).await?;
         let broker = &session.endpoint.name;
         let flag = &session.endpoint.flag;
+        if shown.is_empty() && (pattern.is_some() || dead.is_empty()) {
+            session.ui.status(match &pattern {
+                Some(glob) => format!("no topic on {broker} matches '{}'", sanitize::text(glob)),
+                None => format!("no topics on {broker} yet; to make one: evcat topics create orders{flag}"),
+            });
+            return Ok(outcome);
+        }
         let many = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
         let topics = format!("{} on {broker}", many(shown.len(), "topic"));
         match dead.len() {
