@@ -168,3 +168,38 @@ fn lag_tells_the_dead_and_refuses_a_wait_for_nothing() {
     assert_eq!(home.group("g")["dead_letters"], "t.g.dlq");
     home.run(&["groups", "lag", "g", "--for", "5s"]).exit(2).said("error: --for needs --max or --watch");
 }
+
+#[test]
+fn peek_prints_events_in_every_format() {
+    let home = Home::new();
+    home.run(&["publish", "orders", "{\"total\":\"ten\"}", "-k", "A-1"]).ok();
+    home.run(&[
+        "subscribe",
+        "orders",
+        "-g",
+        "shipping",
+        "--from",
+        "beginning",
+        "--no-follow",
+        "--",
+        "sh",
+        "-c",
+        "exit 65",
+    ])
+    .exit(6);
+    let peek = |more: &[&str]| home.run(&[&["dlq", "peek", DLQ], more].concat()).ok().out;
+    assert!(peek(&[]).starts_with("ID "), "a table on a pipe too");
+    assert_eq!(peek(&["-o", "human"]), peek(&[]));
+    assert_eq!(peek(&["-o", "raw"]), "{\"total\":\"ten\"}\n");
+    assert_eq!(peek(&["-o", "frames"]), "\0\0\0\u{f}{\"total\":\"ten\"}");
+    assert_eq!(peek(&["-F", "%t %o %k\\n"]), format!("{DLQ} 0 A-1\n"));
+    assert!(
+        peek(&["-o", "json", "--pretty"]).contains("\n  \"failure\": {\n"),
+        "{}",
+        peek(&["-o", "json", "--pretty"])
+    );
+    assert!(peek(&["--pretty"]).contains("\"total\": \"ten\""), "{}", peek(&["--pretty"]));
+    assert_eq!(peek(&["--select", ".payload.total"]), "ten\n");
+    assert_eq!(peek(&["--select", ".payload.total", "-o", "json"]), "\"ten\"\n");
+    home.run(&["dlq", "peek", DLQ, "-F", "%H{}"]).exit(2);
+}

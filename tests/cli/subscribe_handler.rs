@@ -20,6 +20,28 @@ impl Home {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_handler_ends_with_an_evcat_that_is_killed() {
+    let ended = |pid: &str| match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        // Nobody may have asked how it ended.
+        Ok(stat) => stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')),
+        Err(_) => true,
+    };
+    for kind in [&["--"][..], &["--worker", "--"]] {
+        let home = Home::new();
+        home.run(&["publish", "n", "1"]).ok();
+        let begun = ["subscribe", "n", "-g", "g", "--from", "beginning"];
+        let sleeps = ["sh", "-c", "echo $$ > new; mv new pid; exec sleep 300"];
+        let evcat = home.start(&[&begun, kind, &sleeps].concat());
+        let pid = home.until("the handler", |home| Some(home.read("pid")).filter(|pid| !pid.is_empty()));
+        assert!(!ended(pid.trim()), "{kind:?}: it works");
+        evcat.signal(nix::sys::signal::Signal::SIGKILL);
+        evcat.end().exit(137);
+        home.until("its end", |_| ended(pid.trim()).then_some(()));
+    }
+}
+
 #[test]
 fn the_facts_are_in_its_environment_and_the_payload_on_stdin() {
     let home = Home::new();

@@ -7,14 +7,17 @@ use clap::Args;
 use super::choosing::{ChooseArgs, Chooser};
 use super::heap::{Dead, Dlq, Heap};
 use super::words::{error, key, or_dash, origin};
-use crate::commands::topics::TableFormat;
+use crate::cli::{OutputArgs, OutputFormat};
 use crate::outcome::Outcome;
 use crate::output::table::{Column, Table};
-use crate::output::{Stdout, stdout, words};
+use crate::output::{Printer, Stdout, stdout, words};
 use crate::session::Session;
 
 /// One line for each dead letter
 #[derive(Debug, Args)]
+#[command(mut_arg("output", |output| output.help(
+    "How to print [default: human, a table of the first 20 (--limit N)]; all others print every whole event"
+)))]
 pub struct PeekArgs {
     /// The topic of dead letters, or @FILE that was kept
     #[arg(value_name = "DLQ", value_parser = Dlq::parse)]
@@ -24,9 +27,8 @@ pub struct PeekArgs {
     /// Keep all that was read in this file; later looks can read it as @FILE
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     snapshot: Option<PathBuf>,
-    /// How to print: a table of the first 20 (--limit N), or every whole event with its .failure
-    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "human", help_heading = "Output")]
-    output: TableFormat,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// Rows of a table when nobody says how many.
@@ -42,7 +44,10 @@ pub async fn run(args: PeekArgs, session: &Session) -> anyhow::Result<Outcome> {
     };
     let mut heap = Heap::open(session, &dlq, snapshot.as_deref()).await?;
     let mut out = Stdout::open()?;
-    let streams = output == TableFormat::Json || chooser.has_selection();
+    let OutputArgs { output: format, format: template, pretty } = &output;
+    let is_table = matches!(format, None | Some(OutputFormat::Human)) && template.is_none() && !pretty;
+    let streams = !is_table || chooser.has_selection();
+    let mut printer = Printer::resolve(&output, &session.ui, OutputFormat::Human)?;
     let (mut rows, mut all, mut matching) = (Vec::new(), 0u64, 0u64);
     while let Some(dead) = heap.next().await? {
         let chosen = chooser.choose(&dead).await?;
@@ -58,11 +63,12 @@ pub async fn run(args: PeekArgs, session: &Session) -> anyhow::Result<Outcome> {
         let mut bytes = out.buffer();
         if chooser.has_selection() {
             for result in chooser.select(&dead).await?.into_iter().flatten() {
-                bytes.extend_from_slice(result.as_bytes());
-                bytes.push(b'\n');
+                printer.value(&mut bytes, &result);
             }
         } else {
-            dead.iter().for_each(|dead| dead.line(&mut bytes));
+            for Dead { event, failure, .. } in &dead {
+                printer.event_with(&mut bytes, event, &[("failure", failure)]);
+            }
         }
         tokio::select! {
             biased;

@@ -80,7 +80,27 @@ pub fn command(program: &Program, args: &[OsString]) -> Command {
         .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true);
+    #[cfg(target_os = "linux")]
+    end_with_us(&mut command);
     command
+}
+
+/// Where evcat is killed outright nobody is left to end the handler, and its event is handed out again meanwhile. The
+/// system ends it then: not its children, and nothing that changes its user. It does so when the thread ends that started
+/// it, which is the one of the runtime and of `main`.
+#[cfg(target_os = "linux")]
+fn end_with_us(command: &mut Command) {
+    let us = nix::unistd::getpid();
+    let ask = move || {
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        // Killed since the fork: nobody would tell.
+        match nix::unistd::getppid() == us {
+            true => Ok(()),
+            false => Err(std::io::ErrorKind::NotFound.into()),
+        }
+    };
+    // SAFETY: two system calls, nothing is allocated or locked.
+    unsafe { command.pre_exec(ask) };
 }
 
 /// The process groups that run.
