@@ -28,6 +28,13 @@ const KNOWN: &[Known] = &[
     },
     Known {
         kind: Kind::Unreachable,
+        contains: &["SSL handshake failed", "wrong version number"],
+        message: "does not speak TLS on this port",
+        hint: "kafka:// instead of kafkas://, or the port that speaks TLS",
+        last: true,
+    },
+    Known {
+        kind: Kind::Unreachable,
         contains: &["closed by peer", "in state APIVERSION_QUERY"],
         message: "closed the connection at the first request, as a port that speaks TLS does",
         hint: "kafkas:// instead of kafka://, or the port without TLS",
@@ -108,6 +115,10 @@ pub fn error(about: &About, client: &Client, trouble: &Trouble) -> Error {
     if let Some(reason) = reasons.iter().rfind(|reason| reason.code == Code::LOCAL_AUTHENTICATION) {
         let (place, words) = taken_apart(&reason.words);
         return new(Kind::Denied, format!("{place}: {words}")).with_hint(CREDENTIALS);
+    }
+    if is_last(trouble) {
+        let (place, words) = taken_apart(last);
+        return new(Kind::Unreachable, format!("{place}: {words}"));
     }
     let waited = client
         .timeout()

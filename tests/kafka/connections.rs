@@ -1,0 +1,109 @@
+//! Who answers on the port, and what is said where nobody does. Needs no broker.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use evcat::broker::{Error, Kind};
+
+use crate::{DEADLINE, run, try_broker, words};
+
+/// Listens, and does this with every connection, for as long as the test runs.
+fn stranger(answer: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let answer = Arc::new(answer);
+    thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            let answer = answer.clone();
+            thread::spawn(move || answer(connection));
+        }
+    });
+    address
+}
+
+/// What `check` says, and how long it took to say so.
+fn refusal(url: &str, timeout: Duration) -> (Error, Duration) {
+    let begun = Instant::now();
+    let error = run(async { try_broker(url, timeout, &[]).unwrap().check().await }).unwrap_err();
+    (error, begun.elapsed())
+}
+
+/// Reads the first request.
+fn read_some(connection: &mut TcpStream) {
+    let _ = connection.read(&mut [0; 512]);
+}
+
+#[test]
+fn a_port_where_nobody_listens_is_waited_for_and_named() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (error, took) = refusal(&format!("kafka://127.0.0.1:{port}"), Duration::from_millis(700));
+    assert_eq!(error.kind(), Kind::Unreachable);
+    let said = words(&error);
+    assert!(said.contains(&format!("127.0.0.1:{port}: Connection refused")), "{said}");
+    assert!(said.contains("within 700ms") && said.contains("--timeout"), "{said}");
+    assert!(took >= Duration::from_millis(700) && took < DEADLINE, "{took:?}");
+}
+
+#[test]
+fn one_who_is_silent_is_told_of_as_no_answer() {
+    let address = stranger(|mut connection| while connection.read(&mut [0; 512]).is_ok_and(|n| n > 0) {});
+    let (error, _) = refusal(&format!("kafka://{address}"), Duration::from_millis(700));
+    assert_eq!(error.kind(), Kind::Unreachable);
+    assert!(words(&error).contains(&format!("no answer within 700ms from {address}")), "{}", words(&error));
+}
+
+#[test]
+fn something_that_is_not_kafka_is_noticed_at_once() {
+    let address = stranger(|mut connection| {
+        read_some(&mut connection);
+        let _ = connection.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+        read_some(&mut connection);
+    });
+    let (error, took) = refusal(&format!("kafka://{address}"), DEADLINE);
+    assert_eq!(error.kind(), Kind::Unreachable);
+    assert!(words(&error).contains("not Kafka"), "{}", words(&error));
+    assert!(took < DEADLINE / 2, "no patience helps: {took:?}");
+}
+
+#[test]
+fn tls_where_none_is_spoken_is_noticed_at_once() {
+    let address = stranger(|mut connection| {
+        read_some(&mut connection);
+        let _ = connection.write_all(b"what do you mean?");
+        read_some(&mut connection);
+    });
+    let (error, took) = refusal(&format!("kafkas://{address}"), DEADLINE);
+    assert_eq!(error.kind(), Kind::Unreachable);
+    assert!(words(&error).contains("does not speak TLS"), "{}", words(&error));
+    assert!(words(&error).contains("kafka:// instead of kafkas://"), "{}", words(&error));
+    assert!(took < DEADLINE / 2, "no patience helps: {took:?}");
+}
+
+#[test]
+fn one_who_hangs_up_may_want_tls() {
+    let address = stranger(|mut connection| read_some(&mut connection));
+    let (error, _) = refusal(&format!("kafka://{address}"), Duration::from_millis(700));
+    assert_eq!(error.kind(), Kind::Unreachable);
+    assert!(words(&error).contains("kafkas:// instead of kafka://"), "{}", words(&error));
+}
+
+#[test]
+fn a_name_that_is_nobodys_is_named() {
+    let (error, _) = refusal("kafka://nobody.invalid", Duration::from_millis(700));
+    assert_eq!(error.kind(), Kind::Unreachable);
+    assert!(words(&error).contains("nobody.invalid"), "{}", words(&error));
+}
+
+#[test]
+fn leaving_waits_for_nobody() {
+    run(async {
+        let broker = try_broker("kafka://127.0.0.1:1", Duration::from_millis(100), &[]).unwrap();
+        assert!(broker.check().await.is_err());
+        let begun = Instant::now();
+        drop(broker);
+        assert!(begun.elapsed() < Duration::from_millis(200), "{:?}", begun.elapsed());
+    });
+}
