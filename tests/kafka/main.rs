@@ -1,4 +1,5 @@
 //! What holds on a real Kafka and nowhere else; the conformance suite has what every broker does.
+#![cfg(feature = "kafka")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[path = "../support/brokers.rs"]
