@@ -39,6 +39,8 @@ struct Inner {
     served: AtomicBool,
     /// As [`Settings::timeout`].
     timeout: Option<Duration>,
+    /// As [`Settings::reads_committed`].
+    committed: bool,
     /// For errors: who we say we are, and where the broker is.
     user: Option<String>,
     servers: String,
@@ -95,8 +97,9 @@ impl Client {
         };
         let (main, served) = (ManuallyDrop::new(main), AtomicBool::new(false));
         let (timeout, servers) = (settings.timeout, settings.servers.clone());
+        let committed = settings.reads_committed();
         let user = settings.user().map(str::to_owned);
-        Ok(Client(Arc::new(Inner { rk, role, news, main, served, timeout, user, servers })))
+        Ok(Client(Arc::new(Inner { rk, role, news, main, served, timeout, committed, user, servers })))
     }
 
     /// The client, for the library's calls.
@@ -117,6 +120,11 @@ impl Client {
     /// The longest time without the broker.
     pub fn timeout(&self) -> Option<Duration> {
         self.0.timeout
+    }
+
+    /// Whether what transactions have not committed counts as not there.
+    pub fn reads_committed(&self) -> bool {
+        self.0.committed
     }
 
     /// Who we say we are.

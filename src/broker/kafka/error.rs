@@ -59,6 +59,12 @@ impl Trouble {
         BUSY.contains(&self.code)
     }
 
+    /// Whether the library gets over it by itself, once the broker is there again. What came damaged stays so.
+    pub fn passes(&self) -> bool {
+        let kind = verdict(self.code, &About::new("", ""), None).kind;
+        kind == Kind::Unreachable && self.code != Code::LOCAL_BAD_MSG
+    }
+
     /// The same as an error of ours; where the broker was not reached, with what the client said of its connections.
     pub fn error(&self, about: &About, client: &Client) -> Error {
         let words = client.news().masked(&self.words);

@@ -21,13 +21,19 @@ const KEPT: usize = 8;
 pub struct News {
     reasons: Mutex<VecDeque<Trouble>>,
     refused: watch::Sender<Option<Trouble>>,
+    heard: watch::Sender<u64>,
     secrets: Vec<String>,
 }
 
 impl News {
     /// None so far. `secrets` are masked in every text.
     pub fn new(secrets: Vec<String>) -> News {
-        News { reasons: Mutex::default(), refused: watch::Sender::new(None), secrets }
+        News {
+            reasons: Mutex::default(),
+            refused: watch::Sender::new(None),
+            heard: watch::Sender::new(0),
+            secrets,
+        }
     }
 
     /// What was told, such as `127.0.0.1:9092/bootstrap: Connect to ... failed: Connection refused (...)`, secrets masked,
@@ -40,6 +46,11 @@ impl News {
     /// The broker will not have us, and no patience helps: wrong credentials, a TLS handshake that cannot succeed.
     pub fn refused(&self) -> watch::Receiver<Option<Trouble>> {
         self.refused.subscribe()
+    }
+
+    /// How often there was trouble so far. What comes in the main queue is heard once that is served.
+    pub fn heard(&self) -> watch::Receiver<u64> {
+        self.heard.subscribe()
     }
 
     /// Without what is secret.
@@ -67,6 +78,7 @@ impl News {
     fn add(&self, code: Code, words: &str) {
         let reason = Trouble { code, words: self.masked(words) };
         tracing::debug!(code = %code.name(), "{}", reason.words);
+        self.heard.send_modify(|heard| *heard += 1);
         // Says how many, and not why.
         if code == Code::LOCAL_ALL_BROKERS_DOWN {
             return;

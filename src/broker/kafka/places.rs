@@ -15,7 +15,7 @@ pub struct Span {
     pub partition: i32,
     /// The first offset kept.
     pub first: i64,
-    /// The last stable offset: behind it lie events of transactions that are open.
+    /// The last stable offset, behind which lie events of transactions that are open; the very end where those are read.
     pub end: i64,
 }
 
@@ -42,14 +42,14 @@ pub fn partitions(topic: &Described) -> Vec<(Name, i32)> {
 }
 
 /// The same question about all of these; an error of one is the error.
-async fn ask(
+pub async fn ask(
     client: &Client,
     operation: &'static str,
     all: &[(Name, i32)],
     what: i64,
 ) -> Result<Vec<Offset>> {
     let asked: Vec<_> = all.iter().map(|(topic, partition)| (topic.clone(), *partition, what)).collect();
-    let answers = client.offsets(&About::new(operation, ""), &asked, true).await?;
+    let answers = client.offsets(&About::new(operation, ""), &asked, client.reads_committed()).await?;
     let named = |((topic, partition), answer): (&(Name, i32), std::result::Result<Offset, Trouble>)| {
         answer.map_err(|trouble| {
             let subject = format!("topic {topic} partition {partition}");
@@ -99,7 +99,7 @@ async fn from_time(
 
 /// The newest `n` over all partitions, by their timestamps. Nothing is read for it: how many lie at or after a time is
 /// known from offsets, so the time is found by halving.
-async fn newest(
+pub async fn newest(
     client: &Client,
     operation: &'static str,
     spans: &[Span],
@@ -168,11 +168,7 @@ fn named(
         };
         let offset = offset + behind;
         if offset < span.first {
-            let message = format!(
-                "{offset} of partition {} is no longer kept, what is begins at {}",
-                span.partition, span.first
-            );
-            return Err(refuse(Kind::Gone, message).with_hint("--from beginning"));
+            return Err(gone(operation, topic, span.partition, offset, span.first));
         }
         if offset > span.end {
             let message =
@@ -182,6 +178,14 @@ fn named(
         found.push((topic.clone(), span.partition, offset));
     }
     Ok(found)
+}
+
+/// Retention was faster, or somebody deleted records.
+pub fn gone(operation: &'static str, topic: &Name, partition: i32, offset: i64, first: i64) -> Error {
+    let message =
+        format!("{offset} of partition {partition} is no longer kept; the first that is kept is {first}");
+    Error::new(Kind::Gone, operation, format!("topic {topic}"), message)
+        .with_hint(format!("--from {partition}:{first}, or --from beginning, reads what is kept"))
 }
 
 #[cfg(test)]

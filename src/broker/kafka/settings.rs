@@ -73,6 +73,11 @@ impl Settings {
         self.given.iter().rev().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
     }
 
+    /// Whether what transactions have not committed counts as not there; `-X isolation.level=read_uncommitted` sees it.
+    pub fn reads_committed(&self) -> bool {
+        self.given("isolation.level") != Some("read_uncommitted")
+    }
+
     /// All that the user set, in order.
     pub fn all_given(&self) -> impl Iterator<Item = (&str, &str)> {
         self.given.iter().map(|(key, value)| (key.as_str(), value.as_str()))

@@ -1,0 +1,101 @@
+//! One message as the library hands it over.
+
+use std::ffi::{CStr, c_char, c_void};
+
+use super::super::error::Trouble;
+use super::super::sys::{self, Code, rd_kafka_message_t, rd_kafka_timestamp_type_t};
+use crate::event::{HeaderValue, HeadersBuf, Millis};
+
+/// A message, or what went wrong with its partition, for as long as the library's callback has it.
+#[derive(Clone, Copy)]
+pub struct Message<'a>(*const rd_kafka_message_t, std::marker::PhantomData<&'a ()>);
+
+impl<'a> Message<'a> {
+    /// # Safety
+    /// `raw` must be live and unchanged for `'a`.
+    pub unsafe fn new(raw: *const rd_kafka_message_t) -> Message<'a> {
+        Message(raw, std::marker::PhantomData)
+    }
+
+    /// Whether it is an event, or what else it says of its partition.
+    #[inline]
+    pub fn code(self) -> Code {
+        // SAFETY: live, as for all below.
+        unsafe { Code::at(&raw const (*self.0).err) }
+    }
+
+    /// Which topic (the library's handle) and partition.
+    #[inline]
+    pub fn place(self) -> (usize, i32) {
+        // SAFETY: as above.
+        unsafe { ((*self.0).rkt as usize, (*self.0).partition) }
+    }
+
+    /// Its offset; of an end, that of the end.
+    #[inline]
+    pub fn offset(self) -> i64 {
+        // SAFETY: as above.
+        unsafe { (*self.0).offset }
+    }
+
+    /// `None` is no key.
+    #[inline]
+    pub fn key(self) -> Option<&'a [u8]> {
+        // SAFETY: as above; so many bytes lie there.
+        unsafe { bytes((*self.0).key, (*self.0).key_len) }
+    }
+
+    /// `None` is a tombstone.
+    #[inline]
+    pub fn payload(self) -> Option<&'a [u8]> {
+        // SAFETY: as above.
+        unsafe { bytes((*self.0).payload, (*self.0).len) }
+    }
+
+    /// When it happened, as its producer or its broker says.
+    #[inline]
+    pub fn timestamp(self) -> Option<Millis> {
+        let mut kind = rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: as above.
+        let at = unsafe { sys::rd_kafka_message_timestamp(self.0, &mut kind) };
+        (kind != rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE).then_some(at)
+    }
+
+    /// Adds its headers. Errors: they cannot be taken apart.
+    #[inline]
+    pub fn headers(self, into: &mut HeadersBuf) -> Result<(), Trouble> {
+        let mut headers = std::ptr::null_mut();
+        // SAFETY: as above; these calls answer codes of the library's own.
+        match Code(unsafe { sys::rd_kafka_message_headers(self.0, &mut headers) } as i32) {
+            Code::OK => {}
+            Code::LOCAL_NOENT => return Ok(()),
+            code => return Err(Trouble { code, words: "its headers are damaged".into() }),
+        }
+        let (mut name, mut value, mut len) = (std::ptr::null::<c_char>(), std::ptr::null::<c_void>(), 0);
+        for at in 0.. {
+            // SAFETY: the headers live as long as the message.
+            let code = unsafe { sys::rd_kafka_header_get_all(headers, at, &mut name, &mut value, &mut len) };
+            if Code(code as i32) != Code::OK {
+                break;
+            }
+            // SAFETY: the name ends with a NUL, and so many bytes lie at the value.
+            let (name, value) = unsafe { (CStr::from_ptr(name), bytes(value.cast_mut(), len)) };
+            into.push(name.to_bytes(), value.map_or(HeaderValue::Null, HeaderValue::Bytes));
+        }
+        Ok(())
+    }
+
+    /// What went wrong.
+    pub fn trouble(self) -> Trouble {
+        // SAFETY: as above; the text lives as long as the message.
+        Trouble { code: self.code(), words: unsafe { sys::text(sys::rd_kafka_message_errstr(self.0)) } }
+    }
+}
+
+/// # Safety
+/// `first` must be null or point to `len` bytes that live for `'a`.
+#[inline]
+unsafe fn bytes<'a>(first: *mut c_void, len: usize) -> Option<&'a [u8]> {
+    // SAFETY: the caller's.
+    (!first.is_null()).then(|| unsafe { std::slice::from_raw_parts(first.cast::<u8>(), len) })
+}
