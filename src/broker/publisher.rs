@@ -35,7 +35,7 @@ pub trait Publisher: Send + Sync {
 /// How to publish.
 #[derive(Clone, Debug)]
 pub struct PublishOptions {
-    /// The most events unconfirmed at a time.
+    /// The most events unconfirmed at a time; with 1 `send` may do its work in the call, if that is short.
     pub in_flight: usize,
     /// The broker's name of a compression.
     pub compression: Option<String>,

@@ -53,6 +53,14 @@ struct Parts {
     position: Position,
 }
 
+impl Parts {
+    #[inline]
+    fn size(&self) -> usize {
+        let len = |s: Slice| if s == Slice::NULL { 0 } else { s.len as usize };
+        len(self.key) + len(self.headers) + len(self.payload)
+    }
+}
+
 /// An immutable fact.
 ///
 /// A held event keeps its whole batch alive: what waits for long (backoff, the queue of a key) is
@@ -140,8 +148,7 @@ impl Event {
 
     /// Bytes of key, headers and payload: what a bound on memory counts.
     pub fn size(&self) -> usize {
-        let len = |s: Slice| if s == Slice::NULL { 0 } else { s.len as usize };
-        len(self.parts.key) + len(self.parts.headers) + len(self.parts.payload)
+        self.parts.size()
     }
 }
 
@@ -199,7 +206,10 @@ impl Events {
 
     /// Bytes of all keys, headers and payloads.
     pub fn size(&self) -> usize {
-        self.iter().map(Event::size).sum()
+        match &*self.many {
+            Many::Shared(shared) if self.len() == shared.events.len() => shared.size,
+            _ => self.iter().map(Event::size).sum(),
+        }
     }
 }
 
@@ -272,16 +282,33 @@ struct Shared {
     events: Vec<ManuallyDrop<Event>>,
     /// Whether a position among them owns memory.
     names: bool,
+    /// Bytes of all of them.
+    size: usize,
 }
 
 impl Shared {
     #[inline]
     fn push(&mut self, parts: Parts) {
         self.names |= matches!(parts.position, Position::Id(_));
+        self.size += parts.size();
         // SAFETY: a second owner of the one count that `self.arena` is. It is never dropped (see `Drop`) nor moved out
         // of `self`, and `self.arena`, which is never replaced, lives as long.
         let arena = unsafe { std::ptr::read(&self.arena) };
         self.events.push(ManuallyDrop::new(Event { arena, parts, extra: None }));
+    }
+
+    #[inline]
+    fn extend(&mut self, many: impl Iterator<Item = Parts>) {
+        let (mut names, mut size) = (self.names, self.size);
+        let arena = &self.arena;
+        self.events.extend(many.map(|parts| {
+            names |= matches!(parts.position, Position::Id(_));
+            size += parts.size();
+            // SAFETY: as in `push`.
+            let arena = unsafe { std::ptr::read(arena) };
+            ManuallyDrop::new(Event { arena, parts, extra: None })
+        }));
+        (self.names, self.size) = (names, size);
     }
 
     #[inline]
@@ -298,6 +325,20 @@ impl Drop for Shared {
             self.events.iter_mut().for_each(|event| event.parts.position = Position::Unknown);
         }
     }
+}
+
+/// An event by the places of its parts.
+pub struct Placed {
+    /// The key.
+    pub key: Slice,
+    /// The headers, packed.
+    pub headers: Slice,
+    /// The payload.
+    pub payload: Slice,
+    /// When it happened.
+    pub timestamp: Millis,
+    /// Where it lies.
+    pub position: Position,
 }
 
 /// Builds events: one growing buffer for many.
@@ -379,6 +420,20 @@ impl Batch {
         let topic = self.topic(topic);
         let timestamp = timestamp.unwrap_or(Millis::MIN);
         self.shared.push(Parts { key, headers, payload, topic, timestamp, position });
+    }
+
+    /// Adds many such events of one topic: half of the time of one by one.
+    #[inline]
+    pub fn extend_slices(&mut self, topic: &Name, events: impl Iterator<Item = Placed>) {
+        let topic = self.topic(topic);
+        self.shared.extend(events.map(|Placed { key, headers, payload, timestamp, position }| Parts {
+            key,
+            headers,
+            payload,
+            topic,
+            timestamp,
+            position,
+        }));
     }
 
     /// The events, in the order they were pushed, sharing one buffer.

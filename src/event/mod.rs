@@ -15,7 +15,7 @@ mod position;
 pub mod time;
 pub mod trace;
 
-pub use arena::{Batch, Event, Events, Extra, Slice};
+pub use arena::{Batch, Event, Events, Extra, Placed, Slice};
 pub use headers::{HeaderValue, Headers, HeadersBuf};
 pub use identity::identity;
 pub use position::Position;

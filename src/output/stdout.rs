@@ -3,10 +3,10 @@
 //! A reader who stopped reading blocks a write for ever. On the runtime that would make Ctrl-C dead and let leases run
 //! out; here it fills a bounded queue and `write` waits, beside signals and timers.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Write;
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -54,6 +54,8 @@ pub fn print(text: &str) -> Result<(), Closed> {
 
 /// The queue to the thread that writes.
 pub struct Stdout {
+    /// A file or `/dev/null`: nobody reads it who could stop, so nothing is handed to the thread.
+    file: Option<File>,
     jobs: mpsc::Sender<Job>,
     spare: mpsc::Receiver<Vec<u8>>,
     failed: Arc<OnceLock<Closed>>,
@@ -68,9 +70,12 @@ impl Stdout {
         let own = || Ok::<_, std::io::Error>(File::from(std::io::stdout().as_fd().try_clone_to_owned()?));
         let mut stdout = Stdout::to(own()?)?;
         let file = own()?;
-        if file.metadata()?.file_type().is_fifo() {
+        let found = file.metadata()?;
+        if found.file_type().is_fifo() {
             // Unchecked: only watched, and never set to non-blocking, which everyone who shares the pipe would see.
             stdout.pipe = Some(pipe::Sender::from_file_unchecked(file)?);
+        } else if found.is_file() || is_null(&found) {
+            stdout.file = Some(file);
         }
         Ok(stdout)
     }
@@ -100,7 +105,7 @@ impl Stdout {
                 }
             }
         })?;
-        Ok(Stdout { jobs, spare, failed, written, pipe: None })
+        Ok(Stdout { file: None, jobs, spare, failed, written, pipe: None })
     }
 
     /// An empty buffer, used before if one is at hand.
@@ -110,7 +115,7 @@ impl Stdout {
 
     /// Hands bytes to the thread; waits while it is far behind. Cancel safe only in that it is all or nothing.
     pub async fn write(&mut self, bytes: Vec<u8>) -> Result<(), Closed> {
-        if bytes.is_empty() {
+        if bytes.is_empty() || self.write_to_file(&bytes)? {
             return Ok(());
         }
         let sent = self.jobs.send(Job::Write(bytes)).await;
@@ -122,10 +127,24 @@ impl Stdout {
         if buffer.is_empty() {
             return Ok(());
         }
+        if self.write_to_file(buffer)? {
+            buffer.clear();
+            return Ok(());
+        }
         let spare = self.buffer();
         let Ok(room) = self.jobs.reserve().await else { return Err(self.why()) };
         room.send(Job::Write(std::mem::replace(buffer, spare)));
         Ok(())
+    }
+
+    /// Writes to a file; whether it is one.
+    fn write_to_file(&mut self, bytes: &[u8]) -> Result<bool, Closed> {
+        let Some(file) = &mut self.file else { return Ok(false) };
+        if let Err(error) = write_all(file, bytes, &self.written) {
+            let _ = self.failed.set(Closed(Arc::new(error)));
+            return Err(self.why());
+        }
+        Ok(true)
     }
 
     /// Waits until all that was handed over has been written. Cancel safe.
@@ -164,6 +183,12 @@ impl Stdout {
     fn why(&self) -> Closed {
         self.failed.get().cloned().unwrap_or_else(Closed::left)
     }
+}
+
+/// Whether it is `/dev/null`.
+fn is_null(found: &Metadata) -> bool {
+    found.file_type().is_char_device()
+        && std::fs::metadata("/dev/null").is_ok_and(|null| null.rdev() == found.rdev())
 }
 
 /// Like that of `std`, counting.

@@ -76,7 +76,7 @@ impl Blocks {
     pub fn seal(&mut self) {
         if self.n > 0 {
             let mut bytes = std::mem::take(&mut self.bytes);
-            let sum = crc32c::crc32c(&bytes[5..]);
+            let sum = checksum(&bytes[5..]);
             bytes[1..5].copy_from_slice(&sum.to_le_bytes());
             self.done.push(Block { n: self.n, peak: self.peak, bytes });
             self.n = 0;
@@ -147,7 +147,7 @@ impl<'a> Entries<'a> {
     pub fn open(bytes: &'a [u8]) -> Result<Entries<'a>, Damage> {
         let (Some(sum), Some(base)) = (word(bytes, 1), word(bytes, 5)) else { return Err(Damage::Checksum) };
         let &format = bytes.first().ok_or(Damage::Checksum)?;
-        if crc32c::crc32c(&bytes[5..]) != u32::from_le_bytes(sum) {
+        if checksum(&bytes[5..]) != u32::from_le_bytes(sum) {
             return Err(Damage::Checksum);
         }
         if format != 1 {
@@ -191,6 +191,16 @@ impl Iterator for Entries<'_> {
             self.at = self.bytes.len();
         }
         Some(entry)
+    }
+}
+
+/// crc32c. With the processor's own instruction it is ten times as fast, but to ask whether there is one costs 60 us
+/// where the processor is a virtual one: as much as a publish of one event can save.
+fn checksum(bytes: &[u8]) -> u32 {
+    const BY_TABLE: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI);
+    match bytes.len() < 2048 {
+        true => BY_TABLE.checksum(bytes),
+        false => crc32c::crc32c(bytes),
     }
 }
 
@@ -312,6 +322,16 @@ mod tests {
         }
         for cut in 0..block.bytes.len() {
             assert!(Entries::open(&block.bytes[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn short_and_long_blocks_have_the_same_checksum() {
+        // https://reveng.sourceforge.io/crc-catalogue/all.htm#crc.cat.crc-32-iscsi
+        assert_eq!(checksum(b"123456789"), 0xe306_9283);
+        for len in [0, 1, 2047, 2048, 5000] {
+            let bytes: Vec<u8> = (0..len).map(|i| (i * 31 % 251) as u8).collect();
+            assert_eq!(checksum(&bytes), crc32c::crc32c(&bytes), "{len}");
         }
     }
 

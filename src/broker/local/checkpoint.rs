@@ -9,8 +9,9 @@ use std::thread::JoinHandle;
 
 use super::file::{Place, Store};
 
-/// A log of this size is what the next process that opens the file reads in half a millisecond.
-const ONE_SHOT: u64 = 512 << 10;
+/// Whoever opens the file first reads the log, 9 us a page, and to move and cut it costs 0.6 ms: in the mean over many
+/// one-shots a log of twelve pages is the cheapest.
+pub const ONE_SHOT: u64 = 192 << 10;
 
 /// A mover is asked to begin each time the log grew by so much.
 const STRIDE: u64 = 8 << 20;

@@ -19,6 +19,8 @@ pub enum Fault {
     Io(io::Error),
     /// We know what it means and have said it already.
     Told(Error),
+    /// Somebody is in the way of a store that [may not wait](super::file::Store::open_at_once).
+    Busy,
 }
 
 impl From<rusqlite::Error> for Fault {
@@ -58,6 +60,7 @@ pub fn map_error(fault: Fault, operation: &'static str, path: &Path) -> Error {
     let beside = "evcat writes to the file and to the directory it lies in (-wal, -shm, -bell, -gate)";
     match fault {
         Fault::Told(error) => error,
+        Fault::Busy => told(Kind::Unreachable, "another process is at work on it"),
         Fault::Io(error) => match error.kind() {
             // The directory of a path that was typed; the one of `local:` is made.
             io::ErrorKind::NotFound => told(Kind::NotFound, "its directory does not exist")

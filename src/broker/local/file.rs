@@ -3,8 +3,6 @@
 //! A [`Store`] is one connection and is used from one thread: every publisher, reader and subscription has its own.
 
 use std::cell::Cell;
-use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,9 +13,10 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::fault::{self, Fault, Result, map_error};
+use super::head::{Head, look};
 use super::patience::Patience;
-use super::schema;
-use super::side::{Life, Side};
+use super::side::{Life, Locked, Side, beside};
+use super::{room, schema};
 use crate::broker::Error;
 use crate::event::Millis;
 
@@ -76,6 +75,10 @@ pub struct Store {
     pages: Arc<AtomicU64>,
     /// Which file lay at the path when it was opened.
     opened: FileId,
+    /// The log has not been cut since it was last made long enough.
+    has_room: Cell<bool>,
+    /// Whether it waits for others.
+    waits: Cell<bool>,
 }
 
 /// Device and number.
@@ -89,7 +92,20 @@ fn file_id(path: &Path) -> std::io::Result<FileId> {
 impl Store {
     /// Opens the file, making it where there is none. Errors are final and told in full.
     pub fn open(place: &Arc<Place>, operation: &'static str) -> std::result::Result<Store, Error> {
-        Store::try_open(place).map_err(|fault| map_error(fault, operation, &place.path))
+        Store::try_open(place, true).map_err(|fault| map_error(fault, operation, &place.path))
+    }
+
+    /// Opens the file for a thread that may not be kept waiting: what somebody else is in the way of fails with
+    /// [`Fault::Busy`], until [`wait`](Store::wait). `None` where the file cannot be opened like this; who opens it and
+    /// waits is told why.
+    pub fn open_at_once(place: &Arc<Place>) -> Option<Store> {
+        Store::try_open(place, false).ok()
+    }
+
+    /// From now on it waits for others.
+    pub fn wait(&self) -> Result<()> {
+        self.waits.set(true);
+        Ok(self.sql.busy_timeout(FOREIGN_LOCK)?)
     }
 
     /// Opens the file; `None` where there is none, and then none is made.
@@ -103,13 +119,17 @@ impl Store {
         }
     }
 
-    fn try_open(place: &Arc<Place>) -> Result<Store> {
+    fn try_open(place: &Arc<Place>, waits: bool) -> Result<Store> {
+        room::leave_the_directory_to_us();
         let head = look(place)?;
+        if !waits && !matches!(head, Head::Ours { log_mode: true }) {
+            return Err(Fault::Busy);
+        }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut sql = Connection::open_with_flags(&place.path, flags)?;
-        sql.busy_timeout(FOREIGN_LOCK)?;
+        sql.busy_timeout(if waits { FOREIGN_LOCK } else { Duration::ZERO })?;
         // A checkpoint at every close would be 1.4 ms of every one-shot publish.
         sql.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         let known = schema::STEPS.len() as i64;
@@ -135,6 +155,9 @@ impl Store {
         let side = Side::open(&place.path)?;
         // A copy made with VACUUM INTO is ours, and not in log mode.
         if version < known || matches!(head, Head::Ours { log_mode: false }) {
+            if !waits {
+                return Err(Fault::Busy);
+            }
             let _one_makes_the_others_wait = place.patience.wait(|| side.lock_gate())?;
             prepare(&sql)?;
         }
@@ -149,7 +172,8 @@ impl Store {
         }))?;
         sql.set_prepared_statement_cache_capacity(64);
         let (durability, opened) = (Cell::new(Durability::Power), file_id(&place.path)?);
-        Ok(Store { sql, side, place: place.clone(), durability, pages, opened })
+        let (has_room, waits) = (Cell::new(false), Cell::new(waits));
+        Ok(Store { sql, side, place: place.clone(), durability, pages, opened, has_room, waits })
     }
 
     /// The connection, for reading and, inside [`write`](Store::write), for writing.
@@ -180,7 +204,14 @@ impl Store {
         work: impl FnOnce(&Connection) -> Result<T>,
     ) -> Result<T> {
         self.synchronise(durability)?;
-        let locked = self.place.patience.wait(|| self.side.lock())?;
+        let locked = self.lock()?;
+        let work = |sql: &Connection| {
+            if !self.has_room.get() {
+                room::make(&beside(&self.place.path, "-wal"))?;
+                self.has_room.set(true);
+            }
+            work(sql)
+        };
         let done = self.is_still_there().and_then(|()| self.transaction("BEGIN IMMEDIATE", work));
         drop(locked);
         match &done {
@@ -192,6 +223,13 @@ impl Store {
             _ => {}
         }
         done
+    }
+
+    fn lock(&self) -> Result<Locked<'_>> {
+        match self.waits.get() {
+            true => self.place.patience.wait(|| self.side.lock()),
+            false => self.side.try_lock().ok_or(Fault::Busy),
+        }
     }
 
     /// Whether what we have open is still what others find at its path. A file that was deleted can be written to until it
@@ -212,7 +250,15 @@ impl Store {
     }
 
     fn transaction<T>(&self, begin: &str, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        self.sql.prepare_cached(begin)?.execute([])?;
+        match self.sql.prepare_cached(begin)?.execute([]) {
+            Err(error)
+                if !self.waits.get()
+                    && error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) =>
+            {
+                return Err(Fault::Busy);
+            }
+            begun => begun?,
+        };
         let done = work(&self.sql)
             .and_then(|value| Ok(self.sql.prepare_cached("COMMIT")?.execute([]).map(|_| value)?));
         if done.is_err() && !self.sql.is_autocommit() {
@@ -245,12 +291,13 @@ impl Store {
     pub fn checkpoint(&self, truncate: bool) -> Result<()> {
         let run = |how: &str| self.sql.query_row(how, [], |_| Ok(()));
         self.move_log()?;
-        let _locked = self.place.patience.wait(|| self.side.lock())?;
+        let _locked = self.lock()?;
         self.sql.busy_timeout(Duration::ZERO)?;
         let done =
             run(if truncate { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "PRAGMA wal_checkpoint(RESTART)" });
-        self.sql.busy_timeout(FOREIGN_LOCK)?;
+        self.sql.busy_timeout(if self.waits.get() { FOREIGN_LOCK } else { Duration::ZERO })?;
         self.pages.store(0, Ordering::Relaxed);
+        self.has_room.set(false);
         Ok(done?)
     }
 
@@ -272,48 +319,6 @@ impl Store {
     /// Whether that member lives, in whatever process.
     pub fn is_alive(&self, member: i64) -> bool {
         self.side.is_alive(member)
-    }
-}
-
-/// What the first bytes of a file say, before SQLite may touch it.
-enum Head {
-    Empty,
-    Ours {
-        log_mode: bool,
-    },
-    /// An SQLite file with no application named in its first page; the log may hold a newer first page.
-    Unsigned,
-}
-
-fn look(place: &Place) -> Result<Head> {
-    let mut head = Vec::with_capacity(100);
-    match File::open(&place.path) {
-        Ok(file) => file.take(100).read_to_end(&mut head)?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let parent = place.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            match parent {
-                Some(parent) if place.make_parents => std::fs::create_dir_all(parent)?,
-                // SQLite would only say that it cannot open the file.
-                Some(parent) => {
-                    std::fs::metadata(parent)?;
-                }
-                None => {}
-            }
-            return Ok(Head::Empty);
-        }
-        Err(error) => return Err(error.into()),
-    };
-    if head.is_empty() {
-        return Ok(Head::Empty);
-    }
-    // https://www.sqlite.org/fileformat2.html#the_database_header
-    let ours = (schema::APPLICATION as u32).to_be_bytes();
-    match (head.starts_with(b"SQLite format 3\0"), head.get(18), head.get(68..72)) {
-        (true, mode, Some(application)) if application == ours => {
-            Ok(Head::Ours { log_mode: mode == Some(&2) })
-        }
-        (true, _, Some([0, 0, 0, 0])) => Ok(Head::Unsigned),
-        _ => Err(fault::foreign("open", &place.path).into()),
     }
 }
 

@@ -1,23 +1,20 @@
 //! Publishing: what is queued becomes one transaction.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::block::{Blocks, FULL};
 use super::checkpoint::Keeper;
-use super::fault;
-use super::file::{Bell, Durability, Place, Store};
-use super::log::{self, Topic};
+use super::file::{Place, Store};
+use super::one_shot::OneShot;
 use super::patience::Patience;
-use super::{MAX_EVENT, dedup, name, retention, worker};
-use crate::broker::{Error, Kind, PublishOptions, Publisher, Receipt, Receipts, Result};
-use crate::event::{Event, Events, Millis, Name, Position};
+use super::publish_work::{Answer, Call, publish};
+use super::worker;
+use crate::broker::{Error, Kind, PublishOptions, Publisher, Receipts, Result};
+use crate::event::{Events, Millis};
 
 /// A transaction ends at this many bytes, although more is queued: receipts come in time, and the lock is let go.
 const TRANSACTION: usize = 2 << 20;
@@ -25,14 +22,12 @@ const TRANSACTION: usize = 2 << 20;
 const LOG: u64 = 64 << 20;
 /// Who publishes so many transactions is no one-shot.
 const LONG: u64 = 3;
-/// A call with so many bytes brings them in blocks.
-const MANY: usize = 4 * FULL;
 /// How long dropping a publisher waits for its last checkpoint.
 const LEAVE: Duration = Duration::from_secs(5);
 
 /// See [`Broker::publisher`](crate::broker::Broker::publisher).
 pub async fn open(place: &Arc<Place>, options: PublishOptions) -> Result<Box<dyn Publisher>> {
-    let PublishOptions { in_flight: _, compression, delay } = options;
+    let PublishOptions { in_flight, compression, delay } = options;
     let unsupported = |message| Err(Error::new(Kind::Unsupported, "publisher", "local", message));
     if compression.is_some() {
         return unsupported("events are stored as they are; there is no compression to choose");
@@ -40,33 +35,33 @@ pub async fn open(place: &Arc<Place>, options: PublishOptions) -> Result<Box<dyn
     if delay.is_some() {
         return unsupported("cannot hold an event back");
     }
-    let (jobs, queue) = channel();
-    let (ended, end) = channel();
-    let content = Arc::new(AtomicU64::new(0));
-    let done = content.clone();
-    let clock = place.clock.clone();
+    if in_flight == 1
+        && let Some(store) = Store::open_at_once(place)
+    {
+        return Ok(Box::new(OneShot::new(store)));
+    }
     let (opened, is_open) = oneshot::channel();
-    let (place, patience) = (place.clone(), place.patience.clone());
-    worker::spawn("publisher", move || {
+    let for_thread = place.clone();
+    let publisher = LocalPublisher::start(place, move || {
         // A file that is there is opened while the input is still being read. One that is not is made for the first
         // event that is not refused.
-        match Store::open_existing(&place, "publisher") {
+        match Store::open_existing(&for_thread, "publisher") {
             Ok(store) => {
                 let _ = opened.send(Ok(()));
-                let store = run(&place, store, queue, &done);
-                // Nobody may wait any more, and not for the closing either: it changes nothing that lasts.
-                let _ = ended.send(());
-                drop(store);
+                store
             }
-            Err(error) => drop(opened.send(Err(error))),
+            Err(error) => {
+                let _ = opened.send(Err(error));
+                None
+            }
         }
     })?;
-    patience.answer("publisher", is_open).await??;
-    let end = Mutex::new(end);
-    Ok(Box::new(LocalPublisher { jobs: Some(jobs), sent: AtomicU64::new(0), content, end, clock, patience }))
+    place.patience.answer("publisher", is_open).await??;
+    Ok(Box::new(publisher))
 }
 
-struct LocalPublisher {
+/// A publisher with a thread of its own.
+pub struct LocalPublisher {
     jobs: Option<Sender<Job>>,
     /// Calls of `send`.
     sent: AtomicU64,
@@ -77,13 +72,30 @@ struct LocalPublisher {
     patience: Arc<Patience>,
 }
 
-/// One call of `send`.
-struct Job {
-    events: Events,
-    /// The events in blocks, where they are many.
-    blocks: Option<Blocks>,
-    answer: oneshot::Sender<Vec<Result<Receipt>>>,
+impl LocalPublisher {
+    /// Starts the thread, which begins by opening the store.
+    pub fn start(
+        place: &Arc<Place>,
+        open: impl FnOnce() -> Option<Store> + Send + 'static,
+    ) -> Result<LocalPublisher> {
+        let (jobs, queue) = channel();
+        let (ended, end) = channel();
+        let content = Arc::new(AtomicU64::new(0));
+        let done = content.clone();
+        let (clock, patience, place) = (place.clock.clone(), place.patience.clone(), place.clone());
+        worker::spawn("publisher", move || {
+            let store = run(&place, open(), queue, &done);
+            // Nobody may wait any more, and not for the closing either: it changes nothing that lasts.
+            let _ = ended.send(());
+            drop(store);
+        })?;
+        let (jobs, end) = (Some(jobs), Mutex::new(end));
+        Ok(LocalPublisher { jobs, sent: AtomicU64::new(0), content, end, clock, patience })
+    }
 }
+
+/// One call of `send`, and where its answer goes.
+type Job = (Call, oneshot::Sender<Answer>);
 
 impl Publisher for LocalPublisher {
     fn send(&self, events: Events) -> Receipts {
@@ -91,9 +103,8 @@ impl Publisher for LocalPublisher {
         let n = events.len();
         if let Some(jobs) = &self.jobs {
             self.sent.fetch_add(1, Ordering::Relaxed);
-            let blocks = in_blocks(&events, (self.clock)());
             // Where the thread is gone the answer is dropped with the job, and that is what is told below.
-            let _ = jobs.send(Job { events, blocks, answer });
+            let _ = jobs.send((Call::new(events, (self.clock)()), answer));
         }
         let patience = self.patience.clone();
         Box::pin(async move {
@@ -116,24 +127,6 @@ impl Drop for LocalPublisher {
     }
 }
 
-/// Many events of one topic, put into blocks by who sends them, while the thread stores what came before. Not a few: what
-/// several calls sent then shares blocks. Nor what holds an event that is refused.
-fn in_blocks(events: &[Event], now: Millis) -> Option<Blocks> {
-    let first = events.first()?;
-    let fits = |event: &Event| {
-        Arc::ptr_eq(event.topic(), first.topic())
-            && event.size() <= MAX_EVENT
-            && !matches!(event.position(), Position::Partition(_))
-    };
-    if events.len() < 2 || events.iter().map(Event::size).sum::<usize>() < MANY || !events.iter().all(fits) {
-        return None;
-    }
-    let mut blocks = Blocks::default();
-    events.iter().for_each(|event| blocks.push(event, event.timestamp().unwrap_or(now)));
-    blocks.seal();
-    Some(blocks)
-}
-
 /// Until nobody can send any more; gives the store back, its log short. After how many calls nothing was left to do is
 /// told in `content`.
 fn run(
@@ -143,25 +136,27 @@ fn run(
     content: &AtomicU64,
 ) -> Option<Store> {
     let mut keeper = Keeper::new(LOG);
-    let (mut transactions, mut calls) = (0, 0);
-    while let Ok(job) = queue.recv() {
-        let mut size = bytes(&job);
-        let mut jobs = vec![job];
+    let (mut transactions, mut done) = (0, 0);
+    while let Ok((call, answer)) = queue.recv() {
+        let mut size = call.events.size();
+        let (mut calls, mut answers) = (vec![call], vec![answer]);
         while size < TRANSACTION
-            && let Ok(job) = queue.try_recv()
+            && let Ok((call, answer)) = queue.try_recv()
         {
-            size += bytes(&job);
-            jobs.push(job);
+            size += call.events.size();
+            calls.push(call);
+            answers.push(answer);
         }
-        let receipts = publish(place, &mut store, &mut jobs);
+        // Nobody is in the way of a store that waits.
+        let Ok(receipts) = publish(place, &mut store, &mut calls) else { break };
         transactions += 1;
-        calls += jobs.len() as u64;
+        done += calls.len() as u64;
         if store.as_ref().is_none_or(|store| keeper.is_content(store)) {
-            content.store(calls, Ordering::Release);
+            content.store(done, Ordering::Release);
         }
-        for (job, receipts) in jobs.into_iter().zip(receipts) {
+        for (answer, receipts) in answers.into_iter().zip(receipts) {
             // Whoever dropped the future does not want to know.
-            let _ = job.answer.send(receipts);
+            let _ = answer.send(receipts);
         }
         if let Some(store) = &store {
             if transactions == LONG {
@@ -176,174 +171,13 @@ fn run(
     store
 }
 
-fn bytes(job: &Job) -> usize {
-    job.events.iter().map(Event::size).sum()
-}
-
-/// The events of one topic, in order, put into blocks before the lock is taken.
-struct Share<'a> {
-    topic: &'a Name,
-    /// With the index of its receipt.
-    events: Vec<(usize, &'a Event)>,
-    blocks: Blocks,
-}
-
-/// Stores the events of all jobs in one transaction and answers each.
-fn publish(place: &Arc<Place>, store: &mut Option<Store>, jobs: &mut [Job]) -> Vec<Vec<Result<Receipt>>> {
-    let now = (place.clock)();
-    let made: Vec<_> = jobs.iter_mut().map(|job| job.blocks.take()).collect();
-    let mut shares: Vec<Share> = vec![];
-    let mut answers = Vec::with_capacity(jobs.iter().map(|job| job.events.len()).sum());
-    for (job, made) in jobs.iter().zip(made) {
-        let is_made = made.is_some();
-        if let (Some(blocks), Some(first)) = (made, job.events.first())
-            && let Ok(share) = share_of(&mut shares, first)
-        {
-            share.blocks.append(blocks);
-        }
-        for event in &job.events {
-            answers.push(Ok(Receipt { position: Position::Unknown, duplicate: false }));
-            let last = answers.len() - 1;
-            match share_of(&mut shares, event) {
-                Ok(share) => {
-                    if !is_made {
-                        share.blocks.push(event, event.timestamp().unwrap_or(now));
-                    }
-                    share.events.push((last, event));
-                }
-                Err(error) => answers[last] = Err(error),
-            }
-        }
-    }
-    shares.iter_mut().for_each(|share| share.blocks.seal());
-    match store_all(place, store, &shares, now) {
-        Ok(stored) => {
-            for (share, offsets) in shares.iter().zip(stored) {
-                for (k, (index, _)) in share.events.iter().enumerate() {
-                    let (offset, duplicate) = offsets.of(k);
-                    answers[*index] = Ok(Receipt { position: Position::Offset(offset), duplicate });
-                }
-            }
-        }
-        Err(error) => {
-            for (index, _) in shares.iter().flat_map(|share| &share.events) {
-                answers[*index] = Err(error.clone());
-            }
-        }
-    }
-    let mut answers = answers.into_iter();
-    jobs.iter().map(|job| answers.by_ref().take(job.events.len()).collect()).collect()
-}
-
-fn store_all(
-    place: &Arc<Place>,
-    slot: &mut Option<Store>,
-    shares: &[Share],
-    now: Millis,
-) -> Result<Vec<Offsets>> {
-    if shares.is_empty() {
-        return Ok(vec![]);
-    }
-    let store = match slot {
-        Some(store) => store,
-        None => slot.insert(Store::open(place, "send")?),
-    };
-    let stored = store.write(Durability::Power, Bell::Ring, |sql| {
-        shares.iter().map(|share| share.store(sql, now)).collect::<fault::Result<Vec<_>>>()
-    });
-    stored.map_err(|fault| store.explain(fault, "send"))
-}
-
-/// The share that this event belongs to, or why it is refused.
-fn share_of<'s, 'e>(shares: &'s mut Vec<Share<'e>>, event: &'e Event) -> Result<&'s mut Share<'e>> {
-    let topic = event.topic();
-    if event.size() > MAX_EVENT {
-        let message = format!("the event has {} bytes, at most {MAX_EVENT} fit", event.size());
-        return Err(Error::new(Kind::Rejected, "send", format!("topic {topic}"), message)
-            .with_hint("store the payload elsewhere, and where it is in the event"));
-    }
-    if let Position::Partition(partition) = event.position() {
-        let message = format!("a local topic has no partitions, so not {partition} either");
-        return Err(Error::new(Kind::Unsupported, "send", format!("topic {topic}"), message)
-            .with_hint("leave --partition out; events of one key keep their order without it"));
-    }
-    // From the back: events of one topic come in a row.
-    let known = shares.iter().rposition(|share| Arc::ptr_eq(share.topic, topic) || share.topic == topic);
-    let at = match known {
-        Some(at) => at,
-        None => {
-            name::check("send", "topic", topic)?;
-            shares.push(Share { topic, events: vec![], blocks: Blocks::default() });
-            shares.len() - 1
-        }
-    };
-    Ok(&mut shares[at])
-}
-
-/// Where the events of a share lie now.
-enum Offsets {
-    /// One after the other from here.
-    From(i64),
-    /// Each for itself, and whether it was there before.
-    Each(Vec<(i64, bool)>),
-}
-
-impl Offsets {
-    fn of(&self, k: usize) -> (i64, bool) {
-        match self {
-            Offsets::From(first) => (first + k as i64, false),
-            Offsets::Each(each) => each[k],
-        }
-    }
-}
-
-impl Share<'_> {
-    fn store(&self, sql: &Connection, now: Millis) -> fault::Result<Offsets> {
-        let topic = log::make_topic(sql, self.topic)?;
-        let offsets = if topic.dedup_ms.is_some() {
-            Offsets::Each(self.store_unseen(sql, &topic, now)?)
-        } else {
-            Offsets::From(log::append(sql, &topic, self.blocks.sealed(), now)?)
-        };
-        retention::step(sql, &topic, now)?;
-        Ok(offsets)
-    }
-
-    /// Leaves out what is there already, so the blocks that were made do not serve.
-    fn store_unseen(&self, sql: &Connection, topic: &Topic, now: Millis) -> fault::Result<Vec<(i64, bool)>> {
-        let mut next = log::end(sql, topic)?.next;
-        let mut blocks = Blocks::default();
-        let mut ours: HashMap<&str, i64> = HashMap::new();
-        let mut offsets = Vec::with_capacity(self.events.len());
-        for (_, event) in &self.events {
-            let id = dedup::id_of(event.headers());
-            if let Some(id) = id {
-                let first = match ours.get(id) {
-                    Some(first) => Some(*first),
-                    None => dedup::find(sql, topic, id, now)?,
-                };
-                if let Some(first) = first {
-                    offsets.push((first, true));
-                    continue;
-                }
-                ours.insert(id, next);
-                dedup::remember(sql, topic, id, next)?;
-            }
-            blocks.push(event, event.timestamp().unwrap_or(now));
-            offsets.push((next, false));
-            next += 1;
-        }
-        log::append(sql, topic, &blocks.finish(), now)?;
-        Ok(offsets)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::log;
     use super::super::testing::{Bench, event, full, text, with_id};
     use super::*;
-    use crate::broker::Broker;
-    use crate::event::own;
+    use crate::broker::{Broker, Receipt};
+    use crate::event::{Position, own};
 
     #[tokio::test]
     async fn offsets_are_dense_per_topic_whatever_the_batches() {

@@ -51,6 +51,16 @@ impl Side {
         Ok(Locked(&self.bell))
     }
 
+    /// The right to write, if nobody has it or waits for it.
+    pub fn try_lock(&self) -> Option<Locked<'_>> {
+        self.gate.try_lock().ok()?;
+        let locked = self.bell.try_lock();
+        let unlocked = self.gate.unlock();
+        locked.ok()?;
+        let locked = Locked(&self.bell);
+        unlocked.ok().map(|()| locked)
+    }
+
     /// Waits for the right to make or migrate the file.
     pub fn lock_gate(&self) -> Result<Locked<'_>> {
         self.gate.lock()?;

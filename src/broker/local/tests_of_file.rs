@@ -196,3 +196,19 @@ async fn a_file_that_was_deleted_while_in_use_takes_nothing_more() {
         assert!(told.to_string().contains("deleted"), "{told}");
     }
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn to_open_it_again_gives_up_no_lock_of_those_who_have_it_open() {
+    use nix::fcntl::{FcntlArg, fcntl};
+    use nix::libc;
+    let bench = Bench::new();
+    let (first, _second) = (bench.store(), bench.store());
+    assert!(log::topic(first.sql(), "t").unwrap().is_none());
+    // What SQLite holds as long as it has the file open: https://www.sqlite.org/fileformat2.html#the_lock_byte_page
+    let (l_type, l_whence) = (libc::F_WRLCK as i16, libc::SEEK_SET as i16);
+    let mut asked = libc::flock { l_type, l_whence, l_start: 0x4000_0002, l_len: 510, l_pid: 0 };
+    let file = std::fs::File::options().read(true).write(true).open(&bench.place.path).unwrap();
+    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut asked)).unwrap();
+    assert_eq!(asked.l_type, libc::F_RDLCK as i16);
+}

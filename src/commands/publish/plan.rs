@@ -85,19 +85,21 @@ pub(super) fn resolve(args: PublishArgs, session: &Session) -> anyhow::Result<Pl
         Some(topic) => format!("{} on {}", crate::output::words::name(topic), session.endpoint.name),
         None => session.endpoint.name.clone(),
     };
+    let single = single && repeat == 1;
+    let in_flight = if single { 1 } else { PublishOptions::default().in_flight };
     Ok(Plan {
         target,
         input,
         prepare,
         pacer: Pacer::new(rate, None),
-        options: PublishOptions { delay, ..PublishOptions::default() },
+        options: PublishOptions { in_flight, delay, ..PublishOptions::default() },
         failures,
         receipts: output,
         stop_at_error,
         dry_run,
         count,
         size,
-        single: single && repeat == 1,
+        single,
     })
 }
 

@@ -12,10 +12,10 @@ use super::super::settled;
 use crate::broker::{Error, Kind};
 use crate::event::{Batch, Events, Millis, Name};
 
-/// A batch ends at this many bytes: few enough switches between threads, and small enough for a processor's cache,
-const BYTES: usize = 256 << 10;
+/// A batch ends at this many bytes: few switches between threads, and two of them in a processor's cache,
+const BYTES: usize = 512 << 10;
 /// or at this many events: a handle is larger than a small event,
-const EVENTS: i64 = 4096;
+const EVENTS: i64 = 8192;
 /// or after this many blocks, when nearly all of them are settled: a read that lasts keeps the log from being cut.
 const BLOCKS: usize = 256;
 
@@ -99,13 +99,17 @@ impl Kept {
     fn events(&self, topic: &Topic, bytes: &[u8], batch: &mut Batch) -> std::result::Result<(), Damage> {
         let Kept { first, place, wanted, .. } = self;
         let data = &bytes[place.clone()];
-        for (offset, entry) in (*first..wanted.end).zip(Entries::open(data)?) {
-            let entry = entry?;
-            if offset >= wanted.start {
-                log::push(batch, topic, data, Some(place.start), entry, offset);
+        let mut damage = None;
+        let entries = (*first..wanted.end).zip(Entries::open(data)?);
+        let wanted = entries.skip((wanted.start - first) as usize).map_while(|(offset, entry)| match entry {
+            Ok(entry) => Some(log::placed(place.start, entry, offset)),
+            Err(found) => {
+                damage = Some(found);
+                None
             }
-        }
-        Ok(())
+        });
+        batch.extend_slices(&topic.name, wanted);
+        damage.map_or(Ok(()), Err)
     }
 }
 
