@@ -3,6 +3,8 @@
 //! Per header: varint length of the name, name, one type byte, varint length of the value, value. Nothing is decoded
 //! until somebody looks; the local broker stores the same bytes.
 
+use std::borrow::Cow;
+
 use super::Millis;
 
 /// The value of a header. Kafka, NATS and Redis know bytes and null; the other types are AMQP's and SQS's, so that a
@@ -32,6 +34,20 @@ impl<'a> HeaderValue<'a> {
             HeaderValue::Bytes(bytes) => Some(bytes),
             _ => None,
         }
+    }
+
+    /// The bytes that a broker without types carries, as a person would type the value; a header without a value has none.
+    pub fn to_text(self) -> Option<Cow<'a, [u8]>> {
+        let text = match self {
+            HeaderValue::Null => return None,
+            HeaderValue::Bytes(bytes) => return Some(bytes.into()),
+            HeaderValue::Table(json) => return Some(json.as_bytes().into()),
+            HeaderValue::Int(n) => n.to_string(),
+            HeaderValue::Float(n) => n.to_string(),
+            HeaderValue::Bool(yes) => yes.to_string(),
+            HeaderValue::Time(at) => at.to_string(),
+        };
+        Some(text.into_bytes().into())
     }
 
     /// The text of a bytes header that is UTF-8.

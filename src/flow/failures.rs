@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::broker;
+use crate::broker::{self, Kind};
 use crate::event::{Event, line};
 use crate::outcome::{Exit, Failure, exit_of_kind};
 use crate::output::{Ui, sanitize, words};
@@ -31,6 +31,8 @@ pub fn is_unreadable(line: &[u8]) -> bool {
 pub struct Failures {
     count: u64,
     told: Vec<(String, String)>,
+    /// What to do about the first.
+    hint: Option<String>,
     exit: Option<Exit>,
     kept: Option<Kept>,
     /// Not all of them could be kept.
@@ -52,12 +54,12 @@ impl Failures {
     /// Errors: one of the `inputs` is the same file, which would then never end.
     pub fn open(path: Option<&Path>, inputs: &[&File]) -> anyhow::Result<Failures> {
         let kept = path.map(|path| Kept::open(path, inputs)).transpose()?;
-        Ok(Failures { count: 0, told: Vec::new(), exit: None, kept, lost: false })
+        Ok(Failures { count: 0, told: Vec::new(), hint: None, exit: None, kept, lost: false })
     }
 
     /// None kept, only counted and told.
     pub fn counted() -> Failures {
-        Failures { count: 0, told: Vec::new(), exit: None, kept: None, lost: false }
+        Failures { count: 0, told: Vec::new(), hint: None, exit: None, kept: None, lost: false }
     }
 
     /// An event that the broker did not take. `place` is where it came from: `line 17`, `orders 3:881`; empty for the
@@ -68,7 +70,14 @@ impl Failures {
         error: &broker::Error,
         event: &Event,
     ) -> anyhow::Result<()> {
-        self.add(place.into(), error.detail().message.clone(), exit_of_kind(error.kind()), event, "}")
+        let broker::Detail { kind, message, hint, .. } = error.detail();
+        if self.count == 0 {
+            self.hint = hint.clone();
+        }
+        // A broker that went away is said once, not once per event that was on its way.
+        let event_alone = matches!(kind, Kind::Rejected | Kind::Invalid | Kind::Unroutable);
+        let is_told = !event_alone && self.told.last().is_some_and(|(_, why)| why == message);
+        self.add(place.into(), message.clone(), exit_of_kind(*kind), event, "}", is_told)
     }
 
     /// An event that was not sent, because it was refused here: by a schema, a filter, an expression.
@@ -78,7 +87,7 @@ impl Failures {
         why: impl Into<String>,
         event: &Event,
     ) -> anyhow::Result<()> {
-        self.add(place.into(), why.into(), Exit::Failed, event, "}")
+        self.add(place.into(), why.into(), Exit::Failed, event, "}", false)
     }
 
     /// Input that is no event; `raw` has what stood there as its payload.
@@ -88,7 +97,7 @@ impl Failures {
         why: impl Into<String>,
         raw: &Event,
     ) -> anyhow::Result<()> {
-        self.add(place.into(), why.into(), Exit::Failed, raw, UNREADABLE)
+        self.add(place.into(), why.into(), Exit::Failed, raw, UNREADABLE, false)
     }
 
     fn add(
@@ -98,6 +107,7 @@ impl Failures {
         exit: Exit,
         event: &Event,
         end: &str,
+        is_told: bool,
     ) -> anyhow::Result<()> {
         self.count += 1;
         self.exit.get_or_insert(exit);
@@ -111,7 +121,7 @@ impl Failures {
                 kept.flush()?;
             }
         }
-        if self.told.len() < TOLD {
+        if self.told.len() < TOLD && !is_told {
             self.told.push((place, why));
         }
         Ok(())
@@ -182,7 +192,7 @@ impl Failures {
         // Partly done is its own exit code; where nothing was done, the first reason decides.
         let failure = Failure::failed(message).exit(if self.count < total { Exit::Partial } else { first });
         Some(match &self.kept {
-            None => failure,
+            None => Failure { hint: self.hint.clone(), ..failure },
             Some(_) if self.lost => failure,
             Some(kept) => {
                 let (path, them) =
@@ -243,7 +253,6 @@ fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::Kind;
     use crate::event::{Batch, Headers, Position};
 
     fn event(payload: &[u8]) -> Event {
@@ -289,6 +298,27 @@ mod tests {
         let failure = failures.report(1, "delivered to orders on prod", None).unwrap();
         assert_eq!(failure.message, "not delivered to orders on prod: no answer in 30s");
         assert_eq!(failure.exit, Exit::Unreachable);
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_broker_is_said_once_and_with_what_to_do() {
+        let error =
+            |kind, words: &str| broker::Error::new(kind, "send", "topic orders", words).with_hint("do this");
+        let mut failures = Failures::counted();
+        for n in 0..3 {
+            failures
+                .undelivered(format!("line {n}"), &error(Kind::Unreachable, "gone"), &event(b""))
+                .unwrap();
+        }
+        let failure = failures.report(3, "delivered", None).unwrap();
+        assert_eq!(failure.message, "3 of 3 events were not delivered\n  line 0  gone\n  and 2 more");
+        assert_eq!(failure.hint.as_deref(), Some("do this"));
+        let mut failures = Failures::counted();
+        for n in 0..2 {
+            failures.undelivered(format!("line {n}"), &error(Kind::Rejected, "large"), &event(b"")).unwrap();
+        }
+        let failure = failures.report(2, "delivered", None).unwrap();
+        assert!(failure.message.ends_with("line 0  large\n  line 1  large"), "{}", failure.message);
     }
 
     #[test]

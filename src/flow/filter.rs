@@ -7,7 +7,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use regex::bytes::RegexSet;
 
 use crate::cli::FilterArgs;
-use crate::event::{Event, HeaderValue, cloudevents};
+use crate::event::{Event, cloudevents};
 use crate::outcome::Failure;
 use crate::query::{Matches, Query, Selection};
 
@@ -167,7 +167,7 @@ impl Filter {
             && self.headers.iter().all(|(name, set)| match (event.headers().last(name), set) {
                 (None, _) => false,
                 (Some(_), None) => true,
-                (Some(value), Some(set)) => text(value).is_some_and(|text| glob(set, &text)),
+                (Some(value), Some(set)) => value.to_text().is_some_and(|text| glob(set, &text)),
             })
             && self.kind.as_ref().is_none_or(|set| {
                 cloudevents::kind(event.headers()).is_some_and(|kind| glob(set, kind.as_bytes()))
@@ -186,19 +186,6 @@ impl Tally {
             self.first = Some(format!("{} {}: {why}", event.topic(), event.position()));
         }
     }
-}
-
-/// A header's value as a person would type it; a header without a value has none.
-fn text(value: HeaderValue<'_>) -> Option<Vec<u8>> {
-    Some(match value {
-        HeaderValue::Null => return None,
-        HeaderValue::Bytes(bytes) => bytes.to_vec(),
-        HeaderValue::Int(n) => n.to_string().into_bytes(),
-        HeaderValue::Float(n) => n.to_string().into_bytes(),
-        HeaderValue::Bool(yes) => yes.to_string().into_bytes(),
-        HeaderValue::Time(at) => at.to_string().into_bytes(),
-        HeaderValue::Table(json) => json.as_bytes().to_vec(),
-    })
 }
 
 fn expressions(all: &[String]) -> Result<Option<RegexSet>, Failure> {
