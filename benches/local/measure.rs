@@ -145,3 +145,20 @@ pub fn against(
     let measured = format!("{:.2} ms, peer {:.2} ms", millis(ours), millis(peer));
     Row { work: work.into(), measured, value: Some(ratio), unit: Unit::Times, must, aim }
 }
+
+/// The highest resident set in KiB, as the kernel counts it, looked at until the process ends.
+pub fn peak(command: &mut Command) -> u64 {
+    let mut child = command.spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut most = 0;
+    loop {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        most = most.max(line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0));
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success(), "{command:?}: {status}");
+            return most;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::process::Command;
-use std::time::Duration;
 
 use crate::measure::*;
 use crate::table::{Row, Unit};
@@ -36,21 +35,4 @@ fn row(work: &str, command: &mut Command) -> Row {
     let most = peak(command);
     let (value, measured) = (most as f64 / 1024.0, "highest resident set".into());
     Row { work: work.into(), measured, value: Some(value), unit: Unit::Mebibytes, must: 64.0, aim: 32.0 }
-}
-
-/// The highest resident set in KiB, as the kernel counts it, looked at until the process ends.
-fn peak(command: &mut Command) -> u64 {
-    let mut child = command.spawn().unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let mut most = 0;
-    loop {
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        most = most.max(line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0));
-        if let Some(status) = child.try_wait().unwrap() {
-            assert!(status.success(), "{command:?}: {status}");
-            return most;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }

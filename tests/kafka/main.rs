@@ -6,6 +6,9 @@
 mod brokers;
 mod connections;
 mod groups;
+#[path = "../support/proxy.rs"]
+mod proxy;
+mod publish;
 mod secure;
 mod topics;
 

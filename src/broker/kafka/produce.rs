@@ -89,6 +89,9 @@ impl Topic {
 
     /// An event with all its parts.
     unsafe fn one(&self, event: &Event, number: usize) -> Result<(), Trouble> {
+        if asked(event).is_some_and(|partition| partition < 0) {
+            return Err(Trouble::of(Code::LOCAL_UNKNOWN_PARTITION));
+        }
         let headers = HeaderList::of(event.headers());
         let (key, payload) = (part(event.key()), part(event.payload()));
         // The layout of a value is a union behind its tag.
@@ -176,9 +179,9 @@ pub struct Room(Vec<rd_kafka_message_t>);
 // SAFETY: what its pointers point at is not looked at between two calls.
 unsafe impl Send for Room {}
 
-/// Whether an event is nothing but key and payload.
+/// Whether an event is nothing but key and payload, to a partition that can be.
 fn is_plain(event: &Event) -> bool {
-    event.timestamp().is_none() && event.headers().is_empty()
+    event.timestamp().is_none() && event.headers().is_empty() && asked(event).is_none_or(|it| it >= 0)
 }
 
 /// The partition that was asked for.

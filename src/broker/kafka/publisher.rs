@@ -67,7 +67,7 @@ pub async fn open(kafka: &Kafka, options: PublishOptions) -> Result<Box<dyn Publ
         unsafe { sys::rd_kafka_conf_set_events(conf.raw(), sys::RD_KAFKA_EVENT_DR) }
     })?;
     let limit = settings.given("message.max.bytes").map(str::to_owned);
-    let shared = Arc::new(Shared { state: Mutex::default(), closing: Notify::new(), client, java, limit });
+    let shared = Arc::new(Shared { state: Mutex::default(), wake: Notify::new(), client, java, limit });
     tokio::spawn(serve(shared.clone()));
     Ok(Box::new(KafkaPublisher(shared)))
 }
@@ -76,8 +76,8 @@ struct KafkaPublisher(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
-    /// The publisher was dropped.
-    closing: Notify,
+    /// There is something to do for who serves reports.
+    wake: Notify,
     client: Client,
     /// Keyed events go where Java's clients send them.
     java: bool,
@@ -115,7 +115,7 @@ impl Publisher for KafkaPublisher {
 impl Drop for KafkaPublisher {
     fn drop(&mut self) {
         self.0.lock().closed = true;
-        self.0.closing.notify_one();
+        self.0.wake.notify_one();
     }
 }
 
@@ -146,7 +146,7 @@ impl Shared {
                         let size = run[index].size();
                         flights.failed(
                             number.wrapping_add(index),
-                            self.refused(run[index].topic(), size, trouble),
+                            self.not_taken(run[index].topic(), size, trouble),
                         );
                     });
                 },
@@ -156,7 +156,15 @@ impl Shared {
                 }
             }
         }
+        if self.refused().is_some() {
+            self.wake.notify_one();
+        }
         answered
+    }
+
+    /// Why the broker will not have us, if that is so.
+    fn refused(&self) -> Option<Trouble> {
+        self.client.news().refused().borrow().clone()
     }
 
     fn topic<'a>(&self, topics: &'a mut HashMap<Name, Topic>, topic: &Name) -> Result<&'a Topic> {
@@ -169,7 +177,7 @@ impl Shared {
         Ok(&topics[topic])
     }
 
-    fn refused(&self, topic: &str, size: usize, trouble: Trouble) -> Failed {
+    fn not_taken(&self, topic: &str, size: usize, trouble: Trouble) -> Failed {
         if trouble.code == Code::MSG_SIZE_TOO_LARGE {
             return Failed::Refused(too_large(&About::topic("send", topic), size, self.limit.as_deref()));
         }
@@ -206,8 +214,7 @@ impl Shared {
             return error.clone();
         }
         let about = About::topic("send", topic);
-        let refused = self.client.news().refused().borrow().clone();
-        let error = match (trouble.code, refused) {
+        let error = match (trouble.code, self.refused()) {
             (Code::LOCAL_UNKNOWN_TOPIC | Code::UNKNOWN_TOPIC_OR_PART, _) => {
                 unknown_topic(&self.client, "send", topic).await
             }
@@ -235,7 +242,7 @@ async fn serve(shared: Arc<Shared>) {
         }
         tokio::select! {
             () = queue.filled() => {}
-            () = shared.closing.notified() => {}
+            () = shared.wake.notified() => {}
             _ = shared.client.refused(), if !refused => refused = true,
         }
         if refused {

@@ -1,0 +1,58 @@
+//! Every number that is promised of Kafka, measured beside its peer on the same broker in the same run.
+//!
+//! `cargo bench --bench kafka` starts a broker for it (`tests/brokers/broker up kafka:perf`), or takes the one that
+//! `EVCAT_TEST_KAFKA` names. Words choose rows: `cargo bench --bench kafka -- one-shot bulk`.
+//!
+//! Ours and the peer run by turns; each row is done three times and the median counts. Exit code 1: a "must" was missed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a bench talks and stops"
+)]
+
+#[path = "../../tests/support/brokers.rs"]
+mod brokers;
+#[path = "../local/measure.rs"]
+#[allow(dead_code, reason = "some of it is for the embedded broker")]
+mod measure;
+#[path = "../../tests/support/proxy.rs"]
+mod proxy;
+mod publish;
+mod spent;
+#[path = "../local/table.rs"]
+#[allow(dead_code, reason = "some of it is for the embedded broker")]
+mod table;
+
+use measure::Bench;
+use spent::Kafka;
+use table::Row;
+
+/// A group of rows, by the word that chooses it.
+type Group = (&'static str, fn(&Bench, &Kafka) -> Vec<Row>);
+
+const ROWS: &[Group] = &[
+    ("one-shot", publish::one_shot),
+    ("bulk", publish::bulk),
+    ("memory", publish::memory),
+    ("slow-link", publish::slow_link),
+];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // cargo adds --bench.
+    let chosen: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
+    let Some(kafka) = brokers::or_skip(Kafka::find()) else { return };
+    let bench = Bench::new(false);
+    let mut all = Vec::new();
+    for (word, rows) in ROWS {
+        if chosen.is_empty() || chosen.iter().any(|choice| choice == word) {
+            let rows = rows(&bench, &kafka);
+            rows.iter().for_each(|row| println!("{row}"));
+            all.extend(rows);
+        }
+    }
+    let code = table::verdict(&all);
+    drop(kafka);
+    std::process::exit(code);
+}

@@ -1,0 +1,146 @@
+//! A link to a Kafka that is slow, that breaks, or that loses answers.
+//!
+//! A broker tells its clients its own address, so that they would go past whoever stands between. Their port is put in the
+//! place of the broker's in every answer on its way.
+#![allow(dead_code, reason = "a suite takes what it needs")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// One that listens as long as the process runs.
+pub struct Proxy {
+    port: u16,
+    link: Arc<Link>,
+}
+
+struct Link {
+    to: u16,
+    /// Of each direction.
+    delay: Duration,
+    /// Answers are thrown away.
+    mute: AtomicBool,
+    /// Bytes towards the broker until a connection breaks; 0 never.
+    breaks_after: AtomicUsize,
+    broken: AtomicUsize,
+    open: Mutex<Vec<TcpStream>>,
+}
+
+impl Proxy {
+    /// To the broker of this URL, each direction so slow.
+    pub fn to(url: &str, delay: Duration) -> Proxy {
+        let to = url.rsplit_once(':').unwrap().1.parse().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (mute, breaks_after, broken) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+        let link = Arc::new(Link { to, delay, mute, breaks_after, broken, open: Mutex::default() });
+        let own = link.clone();
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                own.join(client, port);
+            }
+        });
+        Proxy { port, link }
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        format!("kafka://127.0.0.1:{}", self.port)
+    }
+
+    /// From now on requests arrive and answers do not.
+    pub fn mute(&self) {
+        self.link.mute.store(true, Relaxed);
+    }
+
+    /// From now on each connection breaks when it has carried so many bytes to the broker.
+    pub fn break_after(&self, bytes: usize) {
+        self.link.breaks_after.store(bytes, Relaxed);
+    }
+
+    /// How often that happened.
+    pub fn broken(&self) -> usize {
+        self.link.broken.load(Relaxed)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        for connection in self.link.open.lock().unwrap().drain(..) {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Link {
+    fn join(self: &Arc<Link>, client: TcpStream, port: u16) {
+        let Ok(server) = TcpStream::connect(("127.0.0.1", self.to)) else { return };
+        for stream in [&client, &server] {
+            stream.set_nodelay(true).unwrap();
+            self.open.lock().unwrap().push(stream.try_clone().unwrap());
+        }
+        let (up, down) = (self.clone(), self.clone());
+        let mut carried = 0;
+        self.pipe(client.try_clone().unwrap(), server.try_clone().unwrap(), move |bytes| {
+            carried += bytes.len();
+            let most = up.breaks_after.load(Relaxed);
+            let goes_on = most == 0 || carried < most;
+            if !goes_on {
+                up.broken.fetch_add(1, Relaxed);
+            }
+            goes_on
+        });
+        self.pipe(server, client, move |bytes| {
+            if down.mute.load(Relaxed) {
+                bytes.clear();
+            }
+            let (own, theirs) = (address(port), address(down.to));
+            for at in 0..bytes.len().saturating_sub(theirs.len() - 1) {
+                if bytes[at..].starts_with(&theirs) {
+                    bytes[at..at + own.len()].copy_from_slice(&own);
+                }
+            }
+            true
+        });
+    }
+
+    /// Carries bytes one way, each so much later, until `pass` says no or somebody hangs up.
+    fn pipe(
+        &self,
+        mut from: TcpStream,
+        mut to: TcpStream,
+        mut pass: impl FnMut(&mut Vec<u8>) -> bool + Send + 'static,
+    ) {
+        let delay = self.delay;
+        let (sender, receiver): (Sender<(Instant, Vec<u8>)>, Receiver<_>) = channel();
+        thread::spawn(move || {
+            let mut buffer = vec![0; 1 << 18];
+            while let Ok(n @ 1..) = from.read(&mut buffer) {
+                let mut bytes = buffer[..n].to_vec();
+                if !pass(&mut bytes) || sender.send((Instant::now() + delay, bytes)).is_err() {
+                    break;
+                }
+            }
+            let _ = from.shutdown(Shutdown::Both);
+        });
+        thread::spawn(move || {
+            for (due, bytes) in receiver {
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+                if to.write_all(&bytes).is_err() {
+                    break;
+                }
+            }
+            let _ = to.shutdown(Shutdown::Both);
+        });
+    }
+}
+
+/// Host and port as answers have them.
+fn address(port: u16) -> Vec<u8> {
+    [b"127.0.0.1", &[0; 2][..], &port.to_be_bytes()].concat()
+}
