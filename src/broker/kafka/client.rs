@@ -1,11 +1,13 @@
 //! A client of librdkafka: made of pairs, shared, and let go without waiting.
 
-use std::ffi::c_char;
+use std::ffi::{CString, c_char};
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use super::conf::{Conf, ERROR_TEXT};
 use super::error::Trouble;
@@ -154,6 +156,20 @@ impl Client {
         self.0.served.store(true, Ordering::Relaxed);
         // SAFETY: a reference of our own, asked for once.
         Some(unsafe { Queue::own(raw, Owner::Somebody(self.clone())) })
+    }
+
+    /// The queue of one partition, from now on apart from the consumer's; it wakes by `wake`. `None`: such a name cannot
+    /// be. Requires: asked for before the partition is assigned, and not while another one of it is held.
+    pub fn partition_queue(&self, topic: &str, partition: i32, wake: &Arc<Notify>) -> Option<Queue> {
+        let topic = CString::new(topic).ok()?;
+        // SAFETY: the client is live and the name a C string; null for what cannot be.
+        let raw = unsafe { sys::rd_kafka_queue_get_partition(self.raw(), topic.as_ptr(), partition) };
+        let raw = NonNull::new(raw)?;
+        // SAFETY: a reference of our own. Null takes the queue out of the consumer's.
+        unsafe {
+            sys::rd_kafka_queue_forward(raw.as_ptr(), std::ptr::null_mut());
+            Some(Queue::own_waking(raw, Owner::Somebody(self.clone()), wake.clone()))
+        }
     }
 
     /// A queue of its own, for answers.

@@ -10,21 +10,29 @@
 mod admin;
 mod check;
 mod client;
+mod commits;
 mod conf;
 mod connection;
+mod desk;
 mod error;
 mod flights;
 mod groups;
+mod holes;
+mod membership;
+mod message;
 mod metadata;
+mod moves;
 mod name;
 mod news;
 mod options;
+mod part;
 mod partitions;
 mod places;
 mod produce;
 mod properties;
 mod publisher;
 mod queue;
+mod rebalance;
 mod reader;
 mod reserved;
 mod settings;
@@ -87,6 +95,7 @@ pub fn open(location: &Location, surroundings: Surroundings) -> Result<Arc<dyn B
 }
 
 /// A cluster that was named.
+#[derive(Clone)]
 struct Kafka {
     settings: Settings,
     clock: Arc<dyn Fn() -> Millis + Send + Sync>,

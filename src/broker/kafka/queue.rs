@@ -41,7 +41,15 @@ impl Queue {
     /// `raw` must be a reference to a queue that is ours to let go, of the client of `owner`; [`Owner::Main`] must let it
     /// go before the client. Nobody else may have the queue call back: there is one callback for all references.
     pub unsafe fn own(raw: NonNull<rd_kafka_queue_t>, owner: Owner) -> Queue {
-        let wake = Arc::new(Notify::new());
+        // SAFETY: the caller's.
+        unsafe { Queue::own_waking(raw, owner, Arc::default()) }
+    }
+
+    /// The same with somebody's own `Notify`, for who waits for several queues at once.
+    ///
+    /// # Safety
+    /// As [`own`](Queue::own).
+    pub unsafe fn own_waking(raw: NonNull<rd_kafka_queue_t>, owner: Owner, wake: Arc<Notify>) -> Queue {
         // SAFETY: the queue is live; the callback is taken back in `drop` before the `Notify` goes, under the lock that
         // the library holds while it calls.
         unsafe {

@@ -4,7 +4,7 @@
 //! does not have, and merely reading one would be undefined behaviour. So a code is a number here, and the functions
 //! that return one of the broker's are declared again.
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int, c_void};
 
 pub use rdkafka_sys::bindings::*;
 
@@ -120,6 +120,11 @@ impl Code {
         Code(unsafe { place.cast::<i32>().read() })
     }
 
+    /// The code that a call of the library's answers which only answers its own.
+    pub fn of(code: rd_kafka_resp_err_t) -> Code {
+        Code(code as i32)
+    }
+
     /// What librdkafka calls it, such as `_TRANSPORT` or `UNKNOWN_TOPIC_OR_PART`.
     pub fn name(self) -> String {
         // SAFETY: answers a static text, or one of this thread that lives until the next call of it, for any number.
@@ -169,6 +174,18 @@ unsafe extern "C" {
     fn config_resource_error_raw(resource: *const rd_kafka_ConfigResource_t) -> c_int;
     #[link_name = "rd_kafka_fatal_error"]
     fn fatal_error_raw(rk: *mut rd_kafka_t, text: *mut c_char, size: usize) -> c_int;
+    #[link_name = "rd_kafka_subscribe"]
+    fn subscribe_raw(rk: *mut rd_kafka_t, topics: *const rd_kafka_topic_partition_list_t) -> c_int;
+    #[link_name = "rd_kafka_assign"]
+    fn assign_raw(rk: *mut rd_kafka_t, partitions: *const rd_kafka_topic_partition_list_t) -> c_int;
+    #[link_name = "rd_kafka_commit_queue"]
+    fn commit_queue_raw(
+        rk: *mut rd_kafka_t,
+        offsets: *const rd_kafka_topic_partition_list_t,
+        queue: *mut rd_kafka_queue_t,
+        callback: *const c_void,
+        opaque: *mut c_void,
+    ) -> c_int;
     #[link_name = "rd_kafka_metadata"]
     fn metadata_raw(
         rk: *mut rd_kafka_t,
@@ -231,6 +248,37 @@ pub unsafe fn fatal_error(rk: *mut rd_kafka_t) -> Option<(Code, String)> {
     let code = Code(unsafe { fatal_error_raw(rk, buffer.as_mut_ptr(), buffer.len()) });
     // SAFETY: as above.
     (code != Code::OK).then(|| (code, unsafe { text(buffer.as_ptr()) }))
+}
+
+/// Becomes a member that works on these topics.
+///
+/// # Safety
+/// `rk` must be a live consumer with a group, and the list live.
+pub unsafe fn subscribe(rk: *mut rd_kafka_t, topics: *const rd_kafka_topic_partition_list_t) -> Code {
+    // SAFETY: the caller's; the list is copied.
+    Code(unsafe { subscribe_raw(rk, topics) })
+}
+
+/// Takes exactly these partitions; null takes none.
+///
+/// # Safety
+/// `rk` must be a live consumer, and the list null or live.
+pub unsafe fn assign(rk: *mut rd_kafka_t, partitions: *const rd_kafka_topic_partition_list_t) -> Code {
+    // SAFETY: the caller's; the list is copied.
+    Code(unsafe { assign_raw(rk, partitions) })
+}
+
+/// Commits; the answer comes into the queue as an event.
+///
+/// # Safety
+/// `rk` must be a live consumer with a group, and the list and the queue live.
+pub unsafe fn commit(
+    rk: *mut rd_kafka_t,
+    offsets: *const rd_kafka_topic_partition_list_t,
+    queue: *mut rd_kafka_queue_t,
+) -> Code {
+    // SAFETY: the caller's; the list is copied.
+    Code(unsafe { commit_queue_raw(rk, offsets, queue, std::ptr::null(), std::ptr::null_mut()) })
 }
 
 /// Asks for metadata, and blocks for so long. The answer is freed by `rd_kafka_metadata_destroy`.

@@ -1,0 +1,110 @@
+//! A partition that is ours: what was handed out of it, and what was settled.
+
+use super::holes::Holes;
+use super::message::Messages;
+use super::queue::Queue;
+use super::sys::Code;
+use super::error::Trouble;
+use crate::event::{Batch, HeadersBuf, Name};
+
+/// See the module.
+pub struct Part {
+    /// Its topic.
+    pub topic: Name,
+    /// Its number.
+    pub number: i32,
+    /// What was settled.
+    pub holes: Holes,
+    /// So many are handed out and not settled or given back.
+    pub held: usize,
+    /// It goes to another member: nothing more is handed out.
+    pub leaves: bool,
+    /// Something was settled that was not committed.
+    pub dirty: bool,
+    queue: Queue,
+    /// All before it was handed out, or was settled, or is not there.
+    next: i64,
+    /// So many were given back: open until the partition comes again.
+    released: usize,
+    /// Nothing from here on is wanted.
+    stop: Option<i64>,
+}
+
+/// Events taken out of partitions and not yet handed over.
+#[derive(Default)]
+pub struct Taken {
+    /// The events.
+    pub batch: Batch,
+    /// Of each, the partition's name here and the offset.
+    pub slots: Vec<(u64, i64)>,
+    headers: HeadersBuf,
+}
+
+impl Part {
+    /// One that was assigned with what was settled of it; `queue` has what was fetched from the base on.
+    pub fn new(topic: Name, number: i32, holes: Holes, queue: Queue, stop: Option<i64>) -> Part {
+        let next = holes.base();
+        Part { topic, number, holes, held: 0, leaves: false, dirty: false, queue, next, released: 0, stop }
+    }
+
+    /// Nothing more will be handed out.
+    pub fn is_done(&self) -> bool {
+        self.stop.is_some_and(|stop| self.next >= stop)
+    }
+
+    /// Takes at most so many of what was fetched, and answers whether there may be more now. Errors: the partition
+    /// cannot be read on.
+    pub fn take(&mut self, name: u64, most: usize, taken: &mut Taken) -> Result<bool, Trouble> {
+        let most = most.min(self.holes.room(self.next, self.held + self.released));
+        if self.leaves || self.is_done() || most == 0 {
+            return Ok(false);
+        }
+        let messages = Messages::take(&self.queue, most);
+        for message in messages.iter() {
+            let offset = message.offset();
+            match message.trouble() {
+                None => {}
+                Some(Trouble { code: Code::LOCAL_PARTITION_EOF, .. }) => {
+                    // Behind the last event there may be the marks of transactions.
+                    self.pass(offset);
+                    continue;
+                }
+                Some(trouble) => return Err(trouble),
+            }
+            self.pass(offset);
+            if self.is_done() {
+                break;
+            }
+            self.next = offset + 1;
+            if self.holes.has(offset) {
+                continue;
+            }
+            message.push(&mut taken.batch, &self.topic, &mut taken.headers);
+            taken.slots.push((name, offset));
+            self.held += 1;
+        }
+        Ok(messages.len() == most)
+    }
+
+    /// There is no event before this offset that was not seen: what is between is not there.
+    fn pass(&mut self, offset: i64) {
+        let offset = self.stop.map_or(offset, |stop| offset.min(stop));
+        if offset > self.next {
+            self.holes.settle(self.next, offset);
+            (self.next, self.dirty) = (offset, true);
+        }
+    }
+
+    /// One was handled.
+    pub fn ack(&mut self, offset: i64) {
+        self.held -= 1;
+        self.holes.settle(offset, offset + 1);
+        self.dirty = true;
+    }
+
+    /// One was given back.
+    pub fn release(&mut self) {
+        self.held -= 1;
+        self.released += 1;
+    }
+}

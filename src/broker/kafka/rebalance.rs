@@ -1,0 +1,261 @@
+//! Rebalances of a member: what comes, what goes, and what was lost.
+//!
+//! The library waits with a rebalance until we say that it may go on. That is how what goes stays ours until it is
+//! finished and committed: the next owner does not begin before.
+
+use std::time::Duration;
+
+use futures_util::TryFutureExt;
+use tokio::time::{Instant, timeout_at};
+
+use super::admin::Committed;
+use super::desk::{Asked, Desk};
+use super::error::{About, Trouble};
+use super::holes::Holes;
+use super::part::Part;
+use super::partitions::{self, Partitions};
+use super::queue::Event;
+use super::sys::{self, Code};
+use crate::broker::{Error, Kind, Received, Result, Token};
+use crate::event::Name;
+
+/// The longest a commit is waited for before partitions go.
+const COMMIT: Duration = Duration::from_secs(4);
+
+/// What is being done about a rebalance.
+pub enum Change {
+    /// These come; where they begin was asked.
+    Coming {
+        /// Topics and numbers.
+        list: Vec<(Name, i32)>,
+        /// What the group committed, of all it has.
+        committed: Asked<Vec<Committed>>,
+    },
+    /// These go.
+    Going {
+        /// Topics and numbers.
+        list: Vec<(Name, i32)>,
+        /// Ours among them.
+        parts: Vec<u64>,
+        /// What of them is still out then is lost, and then what is not committed comes again.
+        until: Instant,
+        /// Only the commit is waited for.
+        finished: bool,
+    },
+}
+
+impl Change {
+    /// What was asked for it.
+    pub fn asked(&mut self) -> Option<&mut Asked<Vec<Committed>>> {
+        match self {
+            Change::Coming { committed, .. } => Some(committed),
+            Change::Going { .. } => None,
+        }
+    }
+
+    /// When it goes on though nothing happens.
+    pub fn until(&self) -> Option<Instant> {
+        match self {
+            Change::Coming { .. } => None,
+            Change::Going { until, .. } => Some(*until),
+        }
+    }
+
+    /// The partitions.
+    pub fn list(&self) -> &[(Name, i32)] {
+        match self {
+            Change::Coming { list, .. } | Change::Going { list, .. } => list,
+        }
+    }
+}
+
+impl Desk {
+    /// Begins with what a rebalance says.
+    pub fn rebalanced(&mut self, event: &Event) {
+        // SAFETY: the list lives as long as the event.
+        let list = unsafe { partitions::iter(sys::rd_kafka_event_topic_partition_list(event.raw())) };
+        let list: Vec<(Name, i32)> = list.map(|at| (at.topic.into(), at.partition)).collect();
+        let code = event.trouble().map(|trouble| trouble.code);
+        tracing::debug!(?code, ?list, group = %self.group, "rebalance");
+        if code == Some(Code::LOCAL_ASSIGN_PARTITIONS) {
+            let (client, group) = (self.client.clone(), self.group.clone());
+            let committed = Box::pin(async move {
+                client.committed(&About::group("receive", &group), &group, true).await
+            });
+            self.change = Some(Change::Coming { list, committed });
+            return;
+        }
+        let is_going = |part: &Part| list.iter().any(|(topic, number)| part.topic == *topic && part.number == *number);
+        let parts: Vec<u64> =
+            self.parts.iter().filter(|(_, part)| is_going(part)).map(|(name, _)| *name).collect();
+        // SAFETY: the client is live.
+        if unsafe { sys::rd_kafka_assignment_lost(self.client.raw()) } != 0 {
+            self.lose(&parts);
+            parts.iter().for_each(|name| drop(self.parts.remove(name)));
+            self.let_go(&list);
+            return;
+        }
+        for name in &parts {
+            if let Some(part) = self.parts.get_mut(name) {
+                part.leaves = true;
+            }
+        }
+        let tokens = self.tokens_of(&parts);
+        if !tokens.is_empty() {
+            self.tell(Ok(Received::Revoking(tokens)));
+        }
+        let until = Instant::now() + self.grace;
+        self.change = Some(Change::Going { list, parts, until, finished: false });
+    }
+
+    /// Goes on with what is being done.
+    pub fn follow(&mut self) {
+        let Some(Change::Going { parts, until, finished, .. }) = &mut self.change else { return };
+        let now = Instant::now();
+        if !*finished {
+            let is_out = self.held.values().any(|slot| parts.contains(&slot.part));
+            if is_out && *until > now {
+                return;
+            }
+            (*until, *finished) = (now + COMMIT, true);
+            let parts = parts.clone();
+            self.lose(&parts);
+        }
+        let Some(Change::Going { parts, until, .. }) = &self.change else { return };
+        let going = || parts.iter().filter_map(|name| self.parts.get(name));
+        if !self.commits.is_clean(going()) && *until > now {
+            // Where that fails it is tried again, at its pace.
+            if let Err(trouble) = self.commits.commit(&mut self.parts, false) {
+                tracing::debug!(?trouble, "not committed");
+            }
+            return;
+        }
+        if let Some(Change::Going { list, parts, .. }) = self.change.take() {
+            parts.iter().for_each(|name| drop(self.parts.remove(name)));
+            self.let_go(&list);
+        }
+    }
+
+    /// What comes is ours from now on.
+    pub fn assigned(&mut self, committed: Result<Vec<Committed>>) {
+        let Some(Change::Coming { list, .. }) = self.change.take() else { return };
+        let committed = match committed {
+            Ok(committed) => committed,
+            Err(error) => {
+                self.change = Some(Change::Coming { list, committed: Box::pin(std::future::pending()) });
+                return self.fail(error);
+            }
+        };
+        let mut places = Partitions::new(list.len());
+        for (topic, number) in list {
+            let known = committed.iter().find(|at| at.topic == topic && at.partition == number);
+            // Every partition got a place when the group was made. One that has none is new: it begins at its beginning.
+            let first = known.map_or(i64::from(sys::RD_KAFKA_OFFSET_BEGINNING), |at| at.offset);
+            let holes = known.map_or(Holes::read(0, b""), |at| Holes::read(at.offset, &at.metadata));
+            let stop = self.ends.as_ref().and_then(|ends| ends.get(&(topic.clone(), number)).copied());
+            let Some(queue) = self.client.partition_queue(&topic, number, &self.wake) else { continue };
+            places.add(&topic, number, first, b"");
+            let name = self.mint();
+            self.parts.insert(name, Part::new(topic, number, holes, queue, stop));
+        }
+        self.joined = true;
+        self.take_over(&places);
+    }
+
+    /// Those are no longer ours, and were not given up in order.
+    fn lose(&mut self, parts: &[u64]) {
+        let tokens = self.tokens_of(parts);
+        for token in &tokens {
+            if let Some(slot) = self.held.remove(token) {
+                self.bytes -= slot.bytes;
+            }
+        }
+        if !tokens.is_empty() {
+            self.tell(Ok(Received::Lost(tokens)));
+        }
+    }
+
+    fn tokens_of(&self, parts: &[u64]) -> Vec<Token> {
+        let held = self.held.iter().filter(|(_, slot)| parts.contains(&slot.part));
+        let mut tokens: Vec<Token> = held.map(|(token, _)| *token).collect();
+        tokens.sort_unstable();
+        tokens
+    }
+
+    fn take_over(&mut self, places: &Partitions) {
+        // SAFETY: client and list are live.
+        let code = unsafe {
+            match self.is_incremental() {
+                true => taken(sys::rd_kafka_incremental_assign(self.client.raw(), places.raw())),
+                false => sys::assign(self.client.raw(), places.raw()),
+            }
+        };
+        self.check(code);
+    }
+
+    fn let_go(&mut self, list: &[(Name, i32)]) {
+        let mut places = Partitions::new(list.len());
+        list.iter().for_each(|(topic, number)| places.add(topic, *number, 0, b""));
+        // SAFETY: client and list are live; null takes all.
+        let code = unsafe {
+            match self.is_incremental() {
+                true => taken(sys::rd_kafka_incremental_unassign(self.client.raw(), places.raw())),
+                false => sys::assign(self.client.raw(), std::ptr::null()),
+            }
+        };
+        self.check(code);
+    }
+
+    fn is_incremental(&self) -> bool {
+        // SAFETY: the client is live; answers a static text.
+        unsafe { sys::text(sys::rd_kafka_rebalance_protocol(self.client.raw())) == "COOPERATIVE" }
+    }
+
+    fn check(&mut self, code: Code) {
+        // The library itself has gone on meanwhile, and says so next.
+        if code != Code::OK && code != Code::LOCAL_STATE {
+            let error = Trouble::of(code).error(&self.about(), &self.client);
+            self.fail(error);
+        }
+    }
+
+    /// Commits all that is settled, before we leave.
+    pub async fn commit_last(&mut self) -> Result<()> {
+        let until = Instant::now() + COMMIT;
+        let mut failed = None;
+        while !self.commits.is_clean(self.parts.values()) {
+            let committed = self.commits.commit(&mut self.parts, failed.is_none());
+            let due = self.commits.due(&self.parts).unwrap_or(until);
+            if Instant::now() >= until {
+                break;
+            }
+            let waited = timeout_at(due.min(until), self.commits.wait()).await;
+            let answered = self.commits.answered(&mut self.parts);
+            failed = committed.and(answered).err().or(failed.filter(|_| waited.is_err()));
+        }
+        if self.commits.is_clean(self.parts.values()) {
+            return Ok(());
+        }
+        let about = About::group("close", &self.group);
+        Err(match failed {
+            Some(trouble) => trouble.error(&about, &self.client),
+            None => Error::new(Kind::Unreachable, about.operation, about.subject, "no answer to the last commit"),
+        }
+        .with_hint("what was settled last comes again"))
+    }
+}
+
+/// The code of an answer that is ours to free.
+///
+/// # Safety
+/// `error` must be null or live, and nobody else's.
+pub unsafe fn taken(error: *mut sys::rd_kafka_error_t) -> Code {
+    // SAFETY: the caller's.
+    unsafe {
+        let code = sys::error_code(error);
+        if !error.is_null() {
+            sys::rd_kafka_error_destroy(error);
+        }
+        code
+    }
+}
