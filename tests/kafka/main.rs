@@ -6,6 +6,7 @@
 mod brokers;
 mod connections;
 mod groups;
+mod members;
 #[path = "../support/proxy.rs"]
 mod proxy;
 mod publish;

@@ -88,7 +88,8 @@ impl Commits {
                     code => Some(Trouble::of(code)),
                 };
                 let Some(trouble) = trouble else { continue };
-                let part = parts.values_mut().find(|part| part.number == at.partition && *part.topic == *at.topic);
+                let part =
+                    parts.values_mut().find(|part| part.number == at.partition && *part.topic == *at.topic);
                 if let Some(part) = part {
                     part.dirty = true;
                 }

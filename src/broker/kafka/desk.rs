@@ -216,21 +216,19 @@ impl Desk {
     fn hear(&mut self, event: &Event) {
         self.client.news().hear(event);
         let Some(trouble) = event.trouble() else { return };
+        // SAFETY: the event is live.
+        if unsafe { sys::rd_kafka_event_error_is_fatal(event.raw()) } != 0 {
+            let error = match trouble.code {
+                Code::FENCED_INSTANCE_ID => {
+                    let message = "another member with the same group.instance.id took its place";
+                    Error::new(Kind::Lost, "receive", self.about().subject, message)
+                        .with_hint("each member needs a group.instance.id of its own")
+                }
+                _ => trouble.error(&self.about(), &self.client),
+            };
+            return self.fail(error);
+        }
         match trouble.code {
-            Code::LOCAL_FATAL => {
-                // SAFETY: the client is live.
-                let fatal = unsafe { sys::fatal_error(self.client.raw()) };
-                let trouble = fatal.map_or(trouble, |(code, words)| Trouble { code, words });
-                let error = match trouble.code {
-                    Code::FENCED_INSTANCE_ID => {
-                        let message = "another member with the same group.instance.id took its place";
-                        Error::new(Kind::Lost, "receive", self.about().subject, message)
-                            .with_hint("each member needs a group.instance.id of its own")
-                    }
-                    _ => trouble.error(&self.about(), &self.client),
-                };
-                self.fail(error);
-            }
             Code::LOCAL_ALL_BROKERS_DOWN if self.probe.is_none() && !self.over => {
                 let (client, about) = (self.client.clone(), self.about());
                 self.probe = Some(Box::pin(async move { client.cluster(&about).await.map(|_| ()) }));
@@ -409,7 +407,9 @@ impl Desk {
             return;
         }
         let mut rest = ends.clone();
-        rest.retain(|(topic, number), _| !ours.clone().any(|part| part.topic == *topic && part.number == *number));
+        rest.retain(|(topic, number), _| {
+            !ours.clone().any(|part| part.topic == *topic && part.number == *number)
+        });
         if rest.is_empty() {
             self.end();
         } else if self.others.is_none() && self.look <= Instant::now() {

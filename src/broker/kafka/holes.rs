@@ -211,8 +211,16 @@ mod tests {
 
     #[test]
     fn what_others_wrote_says_nothing() {
-        let foreign =
-            [&b"consumer-1"[..], b"", b"\xff\xfe", b"evcat1", b"evcat1x", b"evcat1r!!", b"evcat1rgICAgICAgICA", b"evcat2rAQE"];
+        let foreign = [
+            &b"consumer-1"[..],
+            b"",
+            b"\xff\xfe",
+            b"evcat1",
+            b"evcat1x",
+            b"evcat1r!!",
+            b"evcat1rgICAgICAgICA",
+            b"evcat2rAQE",
+        ];
         for text in foreign {
             assert_eq!(Holes::read(5, text), holes(5, &[]), "{text:?}");
         }
@@ -248,7 +256,10 @@ mod tests {
         let text = it.text();
         assert!(text.len() <= LONGEST);
         let told = Holes::read(0, text.as_bytes());
-        assert!(told.settled.len() > 500 && told.settled.iter().all(|range| it.settled.get(range.0) == Some(range.1)));
+        assert!(
+            told.settled.len() > 500
+                && told.settled.iter().all(|range| it.settled.get(range.0) == Some(range.1))
+        );
     }
 
     proptest! {

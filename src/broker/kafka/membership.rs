@@ -38,8 +38,7 @@ pub async fn known(admin: &Client, operation: &'static str, topics: &[Name], gro
         None => Ok(()),
         Some(topic) => {
             let subject = format!("group {group} on {topic}");
-            let hint =
-                format!("evcat groups list; to make it: evcat groups create {group} {topic}");
+            let hint = format!("evcat groups list; to make it: evcat groups create {group} {topic}");
             Err(Error::new(Kind::NotFound, operation, subject, "does not exist").with_hint(hint))
         }
     }

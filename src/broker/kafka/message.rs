@@ -19,8 +19,7 @@ impl Messages {
     pub fn take(queue: &Queue, most: usize) -> Messages {
         let mut all = vec![std::ptr::null_mut(); most.min(AT_ONCE)];
         // SAFETY: the queue is live, and the array as long as it is said to be.
-        let count =
-            unsafe { sys::rd_kafka_consume_batch_queue(queue.raw(), 0, all.as_mut_ptr(), all.len()) };
+        let count = unsafe { sys::rd_kafka_consume_batch_queue(queue.raw(), 0, all.as_mut_ptr(), all.len()) };
         all.truncate(usize::try_from(count).unwrap_or(0));
         Messages(all)
     }
@@ -93,9 +92,15 @@ impl Message<'_> {
                 (part((*message).key, (*message).key_len), part((*message).payload, (*message).len));
             let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
             let timestamp = sys::rd_kafka_message_timestamp(message, &mut kind);
-            let position =
-                Position::At { partition: (*message).partition, offset: (*message).offset };
-            batch.push(topic, key, headers.as_headers(), payload, (timestamp >= 0).then_some(timestamp), position);
+            let position = Position::At { partition: (*message).partition, offset: (*message).offset };
+            batch.push(
+                topic,
+                key,
+                headers.as_headers(),
+                payload,
+                (timestamp >= 0).then_some(timestamp),
+                position,
+            );
         }
     }
 }

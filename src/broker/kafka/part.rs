@@ -1,10 +1,10 @@
 //! A partition that is ours: what was handed out of it, and what was settled.
 
+use super::error::Trouble;
 use super::holes::Holes;
 use super::message::Messages;
 use super::queue::Queue;
 use super::sys::Code;
-use super::error::Trouble;
 use crate::event::{Batch, HeadersBuf, Name};
 
 /// See the module.

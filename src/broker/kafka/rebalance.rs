@@ -79,13 +79,15 @@ impl Desk {
         tracing::debug!(?code, ?list, group = %self.group, "rebalance");
         if code == Some(Code::LOCAL_ASSIGN_PARTITIONS) {
             let (client, group) = (self.client.clone(), self.group.clone());
-            let committed = Box::pin(async move {
-                client.committed(&About::group("receive", &group), &group, true).await
-            });
+            let committed =
+                Box::pin(
+                    async move { client.committed(&About::group("receive", &group), &group, true).await },
+                );
             self.change = Some(Change::Coming { list, committed });
             return;
         }
-        let is_going = |part: &Part| list.iter().any(|(topic, number)| part.topic == *topic && part.number == *number);
+        let is_going =
+            |part: &Part| list.iter().any(|(topic, number)| part.topic == *topic && part.number == *number);
         let parts: Vec<u64> =
             self.parts.iter().filter(|(_, part)| is_going(part)).map(|(name, _)| *name).collect();
         // SAFETY: the client is live.
@@ -239,7 +241,9 @@ impl Desk {
         let about = About::group("close", &self.group);
         Err(match failed {
             Some(trouble) => trouble.error(&about, &self.client),
-            None => Error::new(Kind::Unreachable, about.operation, about.subject, "no answer to the last commit"),
+            None => {
+                Error::new(Kind::Unreachable, about.operation, about.subject, "no answer to the last commit")
+            }
         }
         .with_hint("what was settled last comes again"))
     }

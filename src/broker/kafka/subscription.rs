@@ -13,11 +13,7 @@ use crate::broker::{
 pub type Answer = Result<Option<Receipt>>;
 
 /// See [`Broker::subscription`](crate::broker::Broker::subscription).
-pub async fn open(
-    kafka: &Kafka,
-    source: Source,
-    options: SubscribeOptions,
-) -> Result<Box<dyn Subscription>> {
+pub async fn open(kafka: &Kafka, source: Source, options: SubscribeOptions) -> Result<Box<dyn Subscription>> {
     let (commands, received_commands) = mpsc::unbounded_channel();
     let (say, said) = mpsc::unbounded_channel();
     match source {
