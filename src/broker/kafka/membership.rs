@@ -122,11 +122,11 @@ pub async fn end(client: &Client, queue: &Queue, change: Option<Change>) {
             return;
         }
         let mut all = std::ptr::null_mut();
-        if Code::of(sys::rd_kafka_assignment(client.raw(), &mut all)) == Code::OK {
-            if let Some(all) = std::ptr::NonNull::new(all) {
-                let all = Partitions::own(all);
-                taken(sys::rd_kafka_incremental_unassign(client.raw(), all.raw()));
-            }
+        if Code::of(sys::rd_kafka_assignment(client.raw(), &mut all)) == Code::OK
+            && let Some(all) = std::ptr::NonNull::new(all)
+        {
+            let all = Partitions::own(all);
+            taken(sys::rd_kafka_incremental_unassign(client.raw(), all.raw()));
         }
     };
     if let Some(change) = change {
