@@ -191,21 +191,19 @@ impl Failures {
         }
         // Partly done is its own exit code; where nothing was done, the first reason decides.
         let failure = Failure::failed(message).exit(if self.count < total { Exit::Partial } else { first });
-        Some(match &self.kept {
-            None => Failure { hint: self.hint.clone(), ..failure },
-            Some(_) if self.lost => failure,
-            Some(kept) => {
-                let (path, them) =
-                    (kept.path.display().to_string(), if self.count == 1 { "it is" } else { "they are" });
-                failure.hint(match again {
-                    Some(again) => {
-                        let file = words::shell_quoted(&path);
-                        format!("{them} in {path}; after a repair: {again} --input events < {file}")
-                    }
-                    None => format!("{them} in {path}, as canonical lines"),
-                })
+        let kept = self.kept.as_ref().filter(|_| !self.lost).map(|kept| {
+            let (path, them) =
+                (kept.path.display().to_string(), if self.count == 1 { "it is" } else { "they are" });
+            match again {
+                Some(again) => {
+                    let file = words::shell_quoted(&path);
+                    format!("{them} in {path}; after a repair: {again} --input events < {file}")
+                }
+                None => format!("{them} in {path}, as canonical lines"),
             }
-        })
+        });
+        let hints: Vec<String> = self.hint.clone().into_iter().chain(kept).collect();
+        Some(if hints.is_empty() { failure } else { failure.hint(hints.join("\n")) })
     }
 }
 
@@ -293,11 +291,13 @@ mod tests {
     fn one_alone_is_told_in_one_line_and_keeps_its_exit_code() {
         let mut failures = Failures::counted();
         assert!(failures.report(5, "delivered to orders on prod", None).is_none());
-        let gone = broker::Error::new(Kind::Unreachable, "send", "", "no answer in 30s");
+        let gone =
+            broker::Error::new(Kind::Unreachable, "send", "", "no answer in 30s").with_hint("try later");
         failures.undelivered("", &gone, &event(b"")).unwrap();
         let failure = failures.report(1, "delivered to orders on prod", None).unwrap();
         assert_eq!(failure.message, "not delivered to orders on prod: no answer in 30s");
         assert_eq!(failure.exit, Exit::Unreachable);
+        assert_eq!(failure.hint.as_deref(), Some("try later"), "what the broker's client advises");
     }
 
     #[test]

@@ -23,8 +23,9 @@ impl Schema {
             anyhow::Error::from(error).context(message)
         })?;
         let refuse = |why: String| Failure::usage(format!("{flag} {shown}: {why}"));
-        let schema: Value =
-            serde_json::from_slice(&text).map_err(|error| refuse(format!("not JSON: {error}")))?;
+        let schema: Value = serde_json::from_slice(&text).map_err(|error| {
+            refuse(not_json(&error)).hint("a JSON Schema is a JSON file, such as {\"required\":[\"total\"]}")
+        })?;
         let validator = jsonschema::validator_for(&schema)
             .map_err(|error| refuse(format!("not a JSON Schema: {}: {error}", pointer(&error))))?;
         let name = path.file_name().map_or_else(|| shown.to_string(), |name| name.to_string_lossy().into());
@@ -38,7 +39,7 @@ impl Schema {
         let wrong = |why: String| Err(format!("not valid for {}: {why}", self.name));
         let value: Value = match serde_json::from_slice(payload) {
             Ok(value) => value,
-            Err(error) => return wrong(format!("not JSON: {error}")),
+            Err(error) => return wrong(not_json(&error)),
         };
         if self.validator.is_valid(&value) {
             return Ok(());
@@ -49,6 +50,16 @@ impl Schema {
             0 => wrong(first),
             more => wrong(format!("{first} (and {more} more)")),
         }
+    }
+}
+
+/// The place in words of our own: the parser's tell what it had hoped for.
+fn not_json(error: &serde_json::Error) -> String {
+    let told = error.to_string();
+    match (error.line(), error.column()) {
+        _ if error.is_eof() => "not JSON: it ends too early".into(),
+        (line, _) if told.starts_with("recursion limit") => format!("nested too deep, at line {line}"),
+        (line, column) => format!("not JSON: wrong at line {line}, column {column}"),
     }
 }
 
@@ -96,7 +107,13 @@ mod tests {
 
     #[test]
     fn what_is_no_schema_is_refused() {
-        assert!(schema("{").err().unwrap().to_string().contains("not JSON"));
+        let told = |text: &str| schema(text).err().unwrap().to_string();
+        assert!(told("").ends_with("order.json: not JSON: it ends too early"));
+        assert!(told("type: object\n").ends_with("order.json: not JSON: wrong at line 1, column 2"));
+        assert!(
+            told("{\n  \"type\": object\n}").ends_with("order.json: not JSON: wrong at line 2, column 11")
+        );
+        assert!(told(&"[".repeat(1000)).ends_with("order.json: nested too deep, at line 1"));
         assert!(schema(r#"{"type":"nosuch"}"#).err().unwrap().to_string().contains("not a JSON Schema"));
         let foreign = schema(r#"{"$ref":"http://localhost:1/x.json"}"#);
         assert!(foreign.err().unwrap().to_string().contains("not a JSON Schema"));

@@ -114,7 +114,10 @@ impl Store {
         operation: &'static str,
     ) -> std::result::Result<Option<Store>, Error> {
         match std::fs::metadata(&place.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                has_directory(place).map_err(|fault| map_error(fault, operation, &place.path))?;
+                Ok(None)
+            }
             _ => Store::open(place, operation).map(Some),
         }
     }

@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Mutex;
 
-use super::fault::{self, Result};
+use super::fault::{self, Fault, Result};
 use super::file::Place;
 use super::schema;
 
@@ -28,17 +28,14 @@ pub fn look(place: &Place) -> Result<Head> {
     let len = match read(&place.path, &mut head) {
         Ok(len) => len,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let parent = place.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            match parent {
-                Some(parent) if place.make_parents => std::fs::create_dir_all(parent)?,
-                // SQLite would only say that it cannot open the file.
-                Some(parent) => {
-                    std::fs::metadata(parent)?;
-                }
-                None => {}
+            has_directory(place)?;
+            if place.make_parents {
+                std::fs::create_dir_all(fault::directory(&place.path))?;
             }
             return Ok(Head::Empty);
         }
+        // It was looked at before it was opened: a pipe would be waited for.
+        Err(_) if is_special(&place.path) => return Err(fault::special("open", &place.path).into()),
         Err(error) => return Err(error.into()),
     };
     let head = &head[..len];
@@ -56,6 +53,26 @@ pub fn look(place: &Place) -> Result<Head> {
     }
 }
 
+/// Refuses a place whose directory does not exist, unless it will be made: SQLite would only say that it cannot open the
+/// file.
+fn has_directory(place: &Place) -> Result<()> {
+    if place.make_parents {
+        return Ok(());
+    }
+    // Where a symbolic link leads, there the file is made.
+    let path = std::fs::read_link(&place.path).map(|to| fault::directory(&place.path).join(to));
+    let path = path.as_ref().unwrap_or(&place.path);
+    match std::fs::metadata(fault::directory(path)) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Fault::File(path.clone(), error)),
+    }
+}
+
+/// Neither a file nor a directory.
+fn is_special(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
+}
+
 /// The files that were looked at, for as long as the process lives: to close any descriptor of a file gives up all
 /// locks that the process has on it, those of SQLite too (<https://www.sqlite.org/howtocorrupt.html>, 2.2). Another
 /// program would then take itself for the last one, and delete a log that is in use.
@@ -65,6 +82,9 @@ static KEPT: Mutex<Vec<File>> = Mutex::new(vec![]);
 fn read(path: &Path, head: &mut [u8]) -> std::io::Result<usize> {
     let mut kept = KEPT.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let found = std::fs::metadata(path)?;
+    if !found.is_file() && !found.is_dir() {
+        return Err(std::io::ErrorKind::InvalidInput.into());
+    }
     let is_it = |file: &File| file.metadata().is_ok_and(|kept| id(&kept) == id(&found));
     let file = match kept.iter().position(is_it) {
         Some(at) => &kept[at],

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::fault::Result;
+use super::fault::{Fault, Result};
 
 /// The byte whose lock says that a long-lived writer keeps the log short.
 const KEEPER: i64 = 1 << 19;
@@ -109,8 +109,9 @@ impl Drop for Locked<'_> {
     }
 }
 
-fn create(path: &Path) -> std::io::Result<File> {
-    File::options().create(true).truncate(false).read(true).write(true).open(path)
+fn create(path: &Path) -> Result<File> {
+    let opened = File::options().create(true).truncate(false).read(true).write(true).open(path);
+    opened.map_err(|error| Fault::File(path.to_owned(), error))
 }
 
 /// The name of a file beside the database.

@@ -60,6 +60,38 @@ fn what_is_not_ours_is_left_alone() {
     std::fs::create_dir(&bench.place.path).unwrap();
     let error = Store::open(&bench.place, "open").err().unwrap();
     assert!(error.to_string().contains("is a directory"), "{error}");
+    assert_eq!(error.kind(), Kind::Invalid);
+}
+
+#[test]
+fn what_is_no_file_at_all_is_told_at_once() {
+    let bench = Bench::new();
+    let told = || Store::open_existing(&bench.place, "open").err().expect("it is refused");
+    // To open it would wait for somebody who writes.
+    nix::unistd::mkfifo(&bench.place.path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert!(told().to_string().contains("is a pipe"), "{}", told());
+    std::fs::remove_file(&bench.place.path).unwrap();
+    std::os::unix::fs::symlink("gone/t.db", &bench.place.path).unwrap();
+    assert_eq!(told().kind(), Kind::NotFound);
+    let gone = bench.dir.path().join("gone");
+    assert_eq!(told().detail().hint, Some(format!("mkdir -p '{}'", gone.display())));
+    std::fs::create_dir(gone).unwrap();
+    assert!(Store::open_existing(&bench.place, "open").unwrap().is_none(), "it can be made now");
+}
+
+#[test]
+fn a_file_beside_it_that_cannot_be_is_named() {
+    for name in ["t.db-gate", "t.db-bell"] {
+        let bench = Bench::new();
+        let beside = bench.dir.path().join(name);
+        std::fs::create_dir(&beside).unwrap();
+        let error = Store::open(&bench.place, "open").err().unwrap();
+        assert!(error.detail().message.ends_with(&format!("{name}: is a directory")), "{error}");
+        assert_eq!(
+            error.detail().hint,
+            Some(format!("evcat keeps a file there; take it away: rmdir '{}'", beside.display()))
+        );
+    }
 }
 
 #[test]
@@ -93,8 +125,13 @@ fn a_missing_directory_is_made_for_the_default_place_only() {
     let bench = Bench::new();
     let path = bench.dir.path().join("a/b/local.db");
     let typed = super::file::Place { path: path.clone(), ..(*bench.place).clone() };
-    let error = Store::open(&typed.clone().into(), "open").err().unwrap();
-    assert_eq!(error.kind(), Kind::NotFound, "{error}");
+    for opened in [
+        Store::open(&typed.clone().into(), "open").map(Some),
+        Store::open_existing(&typed.clone().into(), "open"),
+    ] {
+        let error = opened.err().unwrap();
+        assert_eq!(error.kind(), Kind::NotFound, "{error}");
+    }
     let default = super::file::Place { make_parents: true, ..typed };
     assert!(Store::open(&default.into(), "open").is_ok());
     assert!(path.exists());
@@ -116,6 +153,7 @@ fn a_directory_that_may_not_be_written_to_is_denied() {
     if !root {
         let error = opened.unwrap_err();
         assert_eq!(error.kind(), Kind::Denied, "{error}");
+        assert!(error.detail().message.contains("may not make files in"), "{error}");
     }
 }
 
