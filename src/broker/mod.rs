@@ -60,6 +60,9 @@ pub trait Broker: Send + Sync {
     /// hangs on the server's version the call itself refuses with [`Kind::Unsupported`].
     fn capabilities(&self, topic: &str) -> Capabilities;
 
+    /// Refuses a name that no new topic can have: [`Kind::Invalid`]. No I/O.
+    fn legal(&self, topic: &str) -> Result<()>;
+
     /// Reaches the broker, logs in, and says what it found: server, version, rights.
     async fn check(&self) -> Result<Vec<(String, String)>>;
 

@@ -190,6 +190,17 @@ pub fn guard(
     Err(Failure::usage(format!("{flag}: {backend} cannot do that for '{topic}': {name}")).hint(hint))
 }
 
+/// Refuses, before any I/O, a name that no topic of this broker can be made with.
+pub fn legal(broker: &dyn Broker, flag: &str, topic: &str) -> Result<(), Failure> {
+    broker.legal(topic).map_err(|error| {
+        let failure = Failure::usage(format!("{flag}: {error}"));
+        match &error.detail().hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    })
+}
+
 /// The same as [`Session::writable`] for any broker, such as that of `--to-broker`.
 pub fn writable(endpoint: &Endpoint, command: &str) -> Result<(), Failure> {
     let Endpoint { name, read_only, .. } = endpoint;

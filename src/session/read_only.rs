@@ -31,6 +31,10 @@ impl Broker for ReadOnly {
         self.broker.capabilities(topic)
     }
 
+    fn legal(&self, topic: &str) -> Result<()> {
+        self.broker.legal(topic)
+    }
+
     async fn check(&self) -> Result<Vec<(String, String)>> {
         self.broker.check().await
     }

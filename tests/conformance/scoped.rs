@@ -96,6 +96,10 @@ impl Broker for Scoped {
         self.broker.capabilities(topic)
     }
 
+    fn legal(&self, topic: &str) -> Result<()> {
+        self.broker.legal(&self.scope().add(topic))
+    }
+
     async fn check(&self) -> Result<Vec<(String, String)>> {
         self.broker.check().await
     }

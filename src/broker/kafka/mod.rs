@@ -120,6 +120,10 @@ impl Broker for Kafka {
         capabilities(topic)
     }
 
+    fn legal(&self, topic: &str) -> Result<()> {
+        name::topic("create_topic", topic)
+    }
+
     async fn check(&self) -> Result<Vec<(String, String)>> {
         check::check(self).await
     }

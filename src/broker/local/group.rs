@@ -43,9 +43,9 @@ pub async fn create(
         let message = "only a group over topics can be made here";
         return Err(Error::new(Kind::Unsupported, "create_group", "", message));
     };
-    name::check("create_group", "group", group)?;
+    name::for_new("create_group", "group", group)?;
     for topic in topics.iter().map(|topic| &**topic).chain(dead_letters) {
-        name::check("create_group", "topic", topic)?;
+        name::for_new("create_group", "topic", topic)?;
     }
     let (topics, group, from) = (topics.clone(), group.clone(), from.clone());
     let dead = dead_letters.map(str::to_string);

@@ -122,6 +122,10 @@ impl Broker for Local {
         capabilities(topic)
     }
 
+    fn legal(&self, topic: &str) -> Result<()> {
+        name::for_new("create_topic", "topic", topic)
+    }
+
     async fn check(&self) -> Result<Vec<(String, String)>> {
         topics::check(&self.worker).await
     }

@@ -33,6 +33,22 @@ pub fn check(operation: &'static str, what: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// The same for a name that may be made: in a glob (`tail 'orders.*'`) these characters mean something else, and a topic
+/// of that name is hardly what was meant. The dead-letter topic of a group has its name in it.
+pub fn for_new(operation: &'static str, what: &str, name: &str) -> Result<()> {
+    check(operation, what, name)?;
+    match name.contains(['*', '?', '[', ']', '{', '}']) {
+        false => Ok(()),
+        true => Err(Error::new(
+            Kind::Invalid,
+            operation,
+            format!("{what} '{name}'"),
+            "a new name has none of * ? [ ] { }: they choose among topics that are there",
+        )
+        .with_hint("which there are: evcat topics list; one event into several: a loop of the shell")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,6 +57,10 @@ mod tests {
     fn nearly_all_names_are_legal() {
         for name in ["orders", "a b/c'd\"e", "ä", &"x".repeat(255)] {
             assert!(check("send", "topic", name).is_ok(), "{name}");
+        }
+        for name in ["orders.*", "a?", "[ab]", "{a,b}"] {
+            assert!(check("seek_group", "group", name).is_ok(), "one that is there already");
+            assert_eq!(for_new("send", "topic", name).unwrap_err().kind(), Kind::Invalid, "{name}");
         }
         for name in ["", "a\nb", "\0", &"x".repeat(256), &"x".repeat(1000)] {
             let error = check("send", "topic", name).unwrap_err();

@@ -181,7 +181,7 @@ fn share_of<'s, 'e>(shares: &'s mut Vec<Share<'e>>, event: &'e Event) -> Result<
     let at = match known {
         Some(at) => at,
         None => {
-            name::check("send", "topic", topic)?;
+            name::for_new("send", "topic", topic)?;
             shares.push(Share { topic, runs: vec![], blocks: Blocks::default() });
             shares.len() - 1
         }

@@ -46,7 +46,7 @@ pub fn settle(store: &Store, sql: &Connection, work: &mut dyn Work, items: &[Ite
             }
             Settlement::Release => Ok((work.release(sql, slot)?, None)),
             Settlement::Move { event, only } => match only {
-                None => match name::check("send", "topic", event.topic()) {
+                None => match name::for_new("send", "topic", event.topic()) {
                     Err(refused) => Err(refused),
                     Ok(()) => {
                         let ours = work.finish(sql, slot)?;

@@ -119,7 +119,7 @@ fn oldest(sql: &Connection, topic: &Topic) -> Done<Option<i64>> {
 
 /// See [`Broker::create_topic`](crate::broker::Broker::create_topic).
 pub async fn create(worker: &Worker, topic: &str, options: &[(String, String)]) -> Result<()> {
-    name::check("create_topic", "topic", topic)?;
+    name::for_new("create_topic", "topic", topic)?;
     let subject = format!("topic {topic}");
     let (mut keep_ms, mut keep_n, mut dedup_ms) = (None, None, None);
     for (key, value) in options {

@@ -17,7 +17,7 @@ use crate::flow::schema::Schema;
 use crate::input::{CloudEvent, Format, Input, Shape, Source};
 use crate::outcome::Failure;
 use crate::query::Transform;
-use crate::session::Session;
+use crate::session::{Session, legal};
 use crate::settings::point::Point;
 
 /// All that is to be done.
@@ -55,6 +55,9 @@ pub(super) fn resolve(args: PublishArgs, session: &Session) -> anyhow::Result<Pl
         return Err(Failure::usage("publish: TOPIC is missing")
             .hint("evcat publish orders '{\"order\":\"A-17\"}'; or --topic-from JQ, or --input events")
             .into());
+    }
+    if let Some(topic) = &topic {
+        legal(&*session.broker, "publish", topic)?;
     }
     guard(&event, topic.as_deref(), session)?;
 

@@ -8,7 +8,7 @@ use crate::deadletter::copy::run_id;
 use crate::event::{Batch, Event, Events, HeadersBuf, Name, Position, cloudevents, own, time};
 use crate::outcome::Failure;
 use crate::output::words;
-use crate::session::{Endpoint, Session, guard, writable};
+use crate::session::{Endpoint, Session, guard, legal, writable};
 
 /// Where copies go and what they are like.
 pub struct Copying {
@@ -34,10 +34,8 @@ impl Copying {
             None => (session.endpoint.clone(), session.broker.clone()),
         };
         writable(&endpoint, "replay --into")?;
-        if into.is_some_and(str::is_empty) {
-            return Err(Failure::usage("--into: the name of a topic is empty")
-                .hint("--into orders-again")
-                .into());
+        if let Some(into) = into {
+            legal(&*broker, "--into", into)?;
         }
         let another = endpoint.backend != session.endpoint.backend;
         let run = run_id(&mut fastrand::Rng::new());
@@ -71,6 +69,7 @@ impl Copying {
     pub async fn check(&self, topics: &[Name]) -> anyhow::Result<()> {
         let targets = self.into.as_ref().map_or(topics, std::slice::from_ref);
         for topic in targets {
+            legal(&*self.broker, "--to-broker", topic)?;
             if self.verbatim {
                 guard(&self.endpoint, &*self.broker, &[("--verbatim", &abilities::TIMESTAMP)], topic)?;
             }

@@ -17,7 +17,7 @@ use crate::flow::lanes::{Failure, Task};
 use crate::flow::outbox::Window;
 use crate::outcome;
 use crate::output::{Printer, Stdout};
-use crate::session::{Endpoint, Session, guard, writable};
+use crate::session::{Endpoint, Session, guard, legal, writable};
 
 /// The filters, and those copies that were put back for another group.
 pub struct Judging {
@@ -69,10 +69,15 @@ pub type Target = (Endpoint, Arc<dyn Broker>);
 impl Handling {
     /// The broker of `--to-broker`, refused before anything is made.
     pub fn target(&self, session: &Session) -> anyhow::Result<Option<Target>> {
-        let Handling::Copy { to_broker: Some(given), .. } = self else { return Ok(None) };
-        let (endpoint, broker) = session.second(given)?;
-        writable(&endpoint, "subscribe --to-broker")?;
-        Ok(Some((endpoint, broker)))
+        let Handling::Copy { to_broker, into } = self else { return Ok(None) };
+        let second = to_broker.as_ref().map(|given| session.second(given)).transpose()?;
+        if let Some((endpoint, _)) = &second {
+            writable(endpoint, "subscribe --to-broker")?;
+        }
+        if let Some(into) = into {
+            legal(second.as_ref().map_or(&*session.broker, |(_, broker)| &**broker), "--into", into)?;
+        }
+        Ok(second)
     }
 
     /// Begins: workers are started, a publisher is opened. `target` is of [`Handling::target`].

@@ -17,6 +17,10 @@ impl Broker for World {
         self.shape.capabilities(topic)
     }
 
+    fn legal(&self, topic: &str) -> Result<()> {
+        self.shape.check_name("create_topic", "topic", topic)
+    }
+
     async fn check(&self) -> Result<Vec<(String, String)>> {
         let topics = self.reach("check")?.topics.len();
         Ok(vec![

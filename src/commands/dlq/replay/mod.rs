@@ -30,7 +30,7 @@ use crate::flow::schema::Schema;
 use crate::outcome::{Exit, Failure, Outcome};
 use crate::output::{confirm, words};
 use crate::query::Transform;
-use crate::session::Session;
+use crate::session::{Session, legal};
 use crate::settings::duration;
 use edits::Edits;
 use receipts::{Counts, Receipts};
@@ -105,6 +105,9 @@ pub async fn run(args: ReplayArgs, session: &Session) -> anyhow::Result<Outcome>
     let ReplayArgs { dlq, id, choose, dry_run, yes, expect, into, all_groups, rate, max_replays, .. } = &args;
     let ReplayArgs { transform, edit, schema, keep, ordered_by_key, report, output, command, .. } = &args;
     check(&args, session)?;
+    if let Some(into) = into {
+        legal(&*session.broker, "--into", into)?;
+    }
     let hands = match command.split_first() {
         None => None,
         Some((name, rest)) => {
