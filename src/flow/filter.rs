@@ -216,7 +216,7 @@ fn globs(flag: &str, all: &[impl AsRef<str>]) -> Result<Option<GlobSet>, Failure
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Batch, HeadersBuf, Position};
+    use crate::event::{Batch, HeaderValue, HeadersBuf, Position};
 
     fn events() -> Vec<Event> {
         let topic = "orders".into();

@@ -13,7 +13,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::fault::{self, Fault, Result, map_error};
-use super::head::{Head, look};
+use super::head::{Head, has_directory, look};
 use super::patience::Patience;
 use super::side::{Life, Locked, Side, beside};
 use super::{room, schema};

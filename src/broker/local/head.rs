@@ -55,7 +55,7 @@ pub fn look(place: &Place) -> Result<Head> {
 
 /// Refuses a place whose directory does not exist, unless it will be made: SQLite would only say that it cannot open the
 /// file.
-fn has_directory(place: &Place) -> Result<()> {
+pub fn has_directory(place: &Place) -> Result<()> {
     if place.make_parents {
         return Ok(());
     }
