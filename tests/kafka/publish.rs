@@ -119,10 +119,11 @@ fn every_part_is_what_other_clients_read() {
         push(None, &none, Some(b""), None);
         push(Some(b""), &headers, Some(b"x"), Some(1_600_000_000_123));
         push(Some(b"k"), &none, Some(b"late"), Some(1));
+        push(Some(b"k"), &headers, Some(b"0"), Some(0));
         push(None, &none, Some(b"last"), None);
         let receipts = publish(&*broker, batch.finish().to_vec()).await;
         let offsets: Vec<_> = receipts.into_iter().map(|it| it.unwrap().position.offset().unwrap()).collect();
-        assert_eq!(offsets, [0, 1, 2, 3, 4, 5], "in the order of the call");
+        assert_eq!(offsets, [0, 1, 2, 3, 4, 5, 6], "in the order of the call");
         let seen = read_by_kcat(&url, &topic, "%o %K %S %k=%s [%h]\\n");
         let wanted = [
             "0 1 5 k=plain []",
@@ -130,12 +131,13 @@ fn every_part_is_what_other_clients_read() {
             "2 -1 0 = []",
             "3 0 1 =x [a=1,a=2,none=NULL,empty=,number=-7]",
             "4 1 4 k=late []",
-            "5 -1 4 =last []",
+            "5 1 1 k=0 [a=1,a=2,none=NULL,empty=,number=-7]",
+            "6 -1 4 =last []",
         ];
         assert_eq!(seen.lines().collect::<Vec<_>>(), wanted);
         let times = read_by_kcat(&url, &topic, "%T\\n");
         let times: Vec<&str> = times.lines().collect();
-        assert_eq!((times[3], times[4]), ("1600000000123", "1"));
+        assert_eq!(times[3..6], ["1600000000123", "1", "0"]);
     });
 }
 

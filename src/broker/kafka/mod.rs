@@ -14,6 +14,7 @@ mod commits;
 mod conf;
 mod connection;
 mod desk;
+mod epoch;
 mod error;
 mod flights;
 mod groups;

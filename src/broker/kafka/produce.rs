@@ -12,6 +12,7 @@ use std::ffi::{CString, c_int, c_void};
 use std::ptr::{NonNull, null_mut};
 
 use super::client::Client;
+use super::epoch;
 use super::error::Trouble;
 use super::queue;
 use super::sys::{self, Code, rd_kafka_message_t, rd_kafka_topic_t, rd_kafka_vtype_t as Tag, rd_kafka_vu_t};
@@ -92,6 +93,9 @@ impl Topic {
         if asked(event).is_some_and(|partition| partition < 0) {
             return Err(Trouble::of(Code::LOCAL_UNKNOWN_PARTITION));
         }
+        if event.timestamp().is_some_and(|at| at < 0) {
+            return Err(Trouble::of(Code::INVALID_TIMESTAMP));
+        }
         let headers = HeaderList::of(event.headers());
         let (key, payload) = (part(event.key()), part(event.payload()));
         // The layout of a value is a union behind its tag.
@@ -111,8 +115,7 @@ impl Topic {
             bytes(Tag::RD_KAFKA_VTYPE_KEY, key),
             bytes(Tag::RD_KAFKA_VTYPE_VALUE, payload),
             value(Tag::RD_KAFKA_VTYPE_OPAQUE, &|it| it.u.ptr = number as *mut c_void),
-            // 0 is now.
-            value(Tag::RD_KAFKA_VTYPE_TIMESTAMP, &|it| it.u.i64_ = event.timestamp().unwrap_or(0)),
+            value(Tag::RD_KAFKA_VTYPE_TIMESTAMP, &|it| it.u.i64_ = epoch::told(event.timestamp())),
             value(Tag::RD_KAFKA_VTYPE_HEADERS, &|it| it.u.headers = headers.raw()),
         ];
         let count = if headers.raw().is_null() { values.len() - 1 } else { values.len() };

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::Kafka;
 use super::client::{Client, Role};
+use super::epoch;
 use super::error::{About, Trouble, too_large, unknown_topic};
 use super::flights::{Failed, Flights, Landed};
 use super::name;
@@ -17,6 +18,9 @@ use super::produce::{Report, Room, Topic, reports};
 use super::sys::{self, Code};
 use crate::broker::{Error, Kind, PublishOptions, Publisher, Receipts, Result};
 use crate::event::{Events, Name, Position};
+
+/// The most that the library's `message.max.bytes` can be.
+const MOST: &str = "1000000000";
 
 /// See [`Broker::publisher`](crate::broker::Broker::publisher).
 pub async fn open(kafka: &Kafka, options: PublishOptions) -> Result<Box<dyn Publisher>> {
@@ -38,7 +42,7 @@ pub async fn open(kafka: &Kafka, options: PublishOptions) -> Result<Box<dyn Publ
         ("linger.ms", "0"),
         ("message.timeout.ms", patience.as_str()),
         // The topic's own limit is known to the broker alone.
-        ("message.max.bytes", "1000000000"),
+        ("message.max.bytes", MOST),
         // A topic that is not there may be on its way from one broker to the others for so long.
         ("topic.metadata.propagation.max.ms", "2000"),
         ("reconnect.backoff.ms", "10"),
@@ -46,12 +50,16 @@ pub async fn open(kafka: &Kafka, options: PublishOptions) -> Result<Box<dyn Publ
     if let Some(compression) = &compression {
         defaults.push(("compression.type", compression));
     }
+    // One request at a time of each broker keeps the order over retries, and makes requests large: what comes meanwhile
+    // goes with the next (`cargo bench --bench kafka -- slow-link` has what it costs). The library's idempotent producer
+    // keeps it too, and its first event waits half a second. What only that one covers: a partition that moves to
+    // another broker while the old one still owes an answer.
     if settings.given("enable.idempotence") != Some("true") {
         defaults.push(("max.in.flight.requests.per.connection", "1"));
     }
     if in_flight == 1 {
-        // The connection that the brokers were asked on is kept until there is another. Where it is not, one event in
-        // ten waits 100 ms on a busy machine.
+        // The connection that was asked for the brokers is kept until there is another. Where it is not, one event in ten
+        // waits 100 ms on a busy machine.
         defaults.push(("enable.sparse.connections", "false"));
     }
     // The caller bounds what is unconfirmed.
@@ -65,8 +73,9 @@ pub async fn open(kafka: &Kafka, options: PublishOptions) -> Result<Box<dyn Publ
     let client = Client::new(Role::Producer, settings, &defaults, &fixed, |conf| {
         // SAFETY: the configuration is live.
         unsafe { sys::rd_kafka_conf_set_events(conf.raw(), sys::RD_KAFKA_EVENT_DR) }
+        epoch::replace_marks(conf);
     })?;
-    let limit = settings.given("message.max.bytes").map(str::to_owned);
+    let limit = settings.given("message.max.bytes").unwrap_or(MOST).to_owned();
     let shared = Arc::new(Shared { state: Mutex::default(), wake: Notify::new(), client, java, limit });
     tokio::spawn(serve(shared.clone()));
     Ok(Box::new(KafkaPublisher(shared)))
@@ -81,8 +90,8 @@ struct Shared {
     client: Client,
     /// Keyed events go where Java's clients send them.
     java: bool,
-    /// The largest event of this client, if the user said so.
-    limit: Option<String>,
+    /// The largest event that the client takes.
+    limit: String,
 }
 
 /// Topics go before the client, which `Shared` holds.
@@ -178,10 +187,15 @@ impl Shared {
     }
 
     fn not_taken(&self, topic: &str, size: usize, trouble: Trouble) -> Failed {
-        if trouble.code == Code::MSG_SIZE_TOO_LARGE {
-            return Failed::Refused(too_large(&About::topic("send", topic), size, self.limit.as_deref()));
+        let about = About::topic("send", topic);
+        match trouble.code {
+            Code::MSG_SIZE_TOO_LARGE => Failed::Refused(too_large(&about, size, Some(&self.limit))),
+            Code::INVALID_TIMESTAMP => {
+                let message = "Kafka has no times before 1970";
+                Failed::Refused(Error::new(Kind::Rejected, about.operation, about.subject, message))
+            }
+            _ => Failed::Reported { trouble, stored: false },
         }
-        Failed::Reported { trouble, stored: false }
     }
 
     /// Takes the reports that there are.

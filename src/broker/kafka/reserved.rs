@@ -21,6 +21,8 @@ pub const RESERVED: &[(&str, &str)] = &[
     ("enable.partition.eof", "evcat needs it to know the end"),
     ("delivery.report.only.error", "every event has a receipt"),
     ("produce.offset.report", "every event has a receipt"),
+    ("queue.buffering.max.messages", "evcat itself bounds what is not yet acknowledged"),
+    ("queue.buffering.max.kbytes", "evcat itself bounds what is not yet acknowledged"),
     ("log.queue", "evcat reads the log itself"),
     ("enabled_events", "evcat asks for the events it needs"),
     ("offset.store.method", "evcat keeps places with the broker"),
