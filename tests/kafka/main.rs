@@ -10,6 +10,7 @@ mod members;
 #[path = "../support/proxy.rs"]
 mod proxy;
 mod publish;
+mod read;
 mod secure;
 mod topics;
 

@@ -13,7 +13,7 @@ use super::super::error::Trouble;
 use super::super::partitions::Partitions;
 use super::super::queue::Queue;
 use super::super::sys::{self, Code, rd_kafka_message_t, rd_kafka_topic_t};
-use super::lane::Lane;
+use super::lane::{Fetch, Lane};
 use super::message::Message;
 use crate::event::Name;
 
@@ -76,7 +76,7 @@ impl Intake {
     }
 
     /// Adds a lane and has it fetched, unless it is done.
-    pub fn add(&mut self, lane: Lane) -> Result<(), Trouble> {
+    pub fn add(&mut self, mut lane: Lane) -> Result<(), Trouble> {
         let topic = self.topic(&lane.topic)?;
         if !lane.is_done() {
             // SAFETY: the topic and the queue are live.
@@ -86,6 +86,7 @@ impl Intake {
             if started != 0 {
                 return Err(Trouble::of(sys::last_error()));
             }
+            lane.fetch = Fetch::On;
         }
         self.index.insert((topic as usize, lane.partition), self.lanes.len());
         self.lanes.push(lane);
@@ -131,11 +132,11 @@ impl Intake {
     /// fetched again later.
     pub fn pause(&mut self) {
         let mut lists = [Vec::new(), Vec::new()];
-        for lane in &mut self.lanes {
-            let pause = lane.held || lane.is_done();
-            if pause != lane.paused {
-                lane.paused = pause;
-                lists[usize::from(pause)].push((lane.topic.clone(), lane.partition));
+        for lane in self.lanes.iter_mut().filter(|lane| lane.fetch != Fetch::Never) {
+            let fetch = if lane.held || lane.is_done() { Fetch::Paused } else { Fetch::On };
+            if lane.fetch != fetch {
+                lane.fetch = fetch;
+                lists[usize::from(fetch == Fetch::Paused)].push((lane.topic.clone(), lane.partition));
             }
         }
         for (pause, lanes) in [false, true].into_iter().zip(lists) {
@@ -156,8 +157,8 @@ impl Intake {
 
     /// Has none of them fetched any more, so that another intake of the same client can have them.
     pub fn stop(self) {
-        for (lane, topic) in self.lanes.iter().filter_map(|lane| Some((lane, self.topics.get(&lane.topic)?)))
-        {
+        for lane in self.lanes.iter().filter(|lane| lane.fetch != Fetch::Never) {
+            let Some(topic) = self.topics.get(&lane.topic) else { continue };
             // SAFETY: the topic is live. Waits for the library's own thread, never for the broker.
             unsafe { sys::rd_kafka_consume_stop(topic.0.as_ptr(), lane.partition) };
         }

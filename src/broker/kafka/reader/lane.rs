@@ -17,14 +17,25 @@ pub struct Lane {
     pub end: i64,
     /// Not returned, and not fetched beyond what had been.
     pub held: bool,
-    /// The library does not fetch it.
-    pub paused: bool,
+    /// What the library does about it.
+    pub fetch: Fetch,
+}
+
+/// What the library does about a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetch {
+    /// It was never told of it.
+    Never,
+    /// It fetches.
+    On,
+    /// It was told to wait.
+    Paused,
 }
 
 impl Lane {
     /// From an offset on.
     pub fn new(topic: Name, partition: i32, next: i64, stop: Option<i64>, end: i64) -> Lane {
-        Lane { topic, partition, next, stop, end, held: false, paused: false }
+        Lane { topic, partition, next, stop, end, held: false, fetch: Fetch::Never }
     }
 
     /// Whether the stop is reached.
@@ -35,11 +46,6 @@ impl Lane {
     /// Whether nothing more is known to be there.
     pub fn is_at_end(&self) -> bool {
         self.is_done() || self.next >= self.end
-    }
-
-    /// Whether it is among `topic` and `partition`; no partition is all of the topic.
-    pub fn is(&self, topic: &Name, partition: Option<i32>) -> bool {
-        self.topic == *topic && partition.is_none_or(|number| number == self.partition)
     }
 
     /// An offset of it.

@@ -11,7 +11,7 @@ mod plan;
 mod settled;
 mod take;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
@@ -25,7 +25,7 @@ use crate::event::{Events, Name, Position};
 use ends::Ends;
 use growth::Growth;
 use intake::Intake;
-use lane::Lane;
+use lane::{Fetch, Lane};
 use lifeline::Lifeline;
 use plan::Plan;
 use settled::Settled;
@@ -118,6 +118,12 @@ impl KafkaReader {
         self.intake.add(lane).map_err(|trouble| trouble.error(&about, &self.client))
     }
 
+    /// What was said, and where partitions were said to end, is no longer all.
+    fn changed(&mut self) {
+        self.said = false;
+        self.ends.forget();
+    }
+
     /// What can be said now.
     fn say(&mut self) -> Option<Result<Read>> {
         loop {
@@ -125,8 +131,7 @@ impl KafkaReader {
             if let Some(at) = self.ready.iter().position(|(at, _)| !lanes[*at].held)
                 && let Some((_, events)) = self.ready.remove(at)
             {
-                self.said = false;
-                self.ends.forget();
+                self.changed();
                 return Some(Ok(Read::Events(events)));
             }
             if let Some(error) = &self.over {
@@ -161,9 +166,10 @@ impl KafkaReader {
             self.fate = Some(lifeline::explain(self.client.clone(), lane, trouble).boxed());
         }
         // A lane that is done would be fetched for as long as others are not.
-        let (done, others): (Vec<&Lane>, Vec<&Lane>) =
-            self.intake.lanes().iter().partition(|lane| lane.is_done());
-        if !others.is_empty() && done.iter().any(|lane| !lane.paused) {
+        let lanes = self.intake.lanes();
+        if lanes.iter().any(|lane| lane.is_done() && lane.fetch == Fetch::On)
+            && !lanes.iter().all(Lane::is_done)
+        {
             self.intake.pause();
         }
         self.ready.len() > before
@@ -201,7 +207,10 @@ impl KafkaReader {
                 let lanes = intake.lanes_mut();
                 ends.into_iter().for_each(|(at, end)| lanes[at].end = end);
             }),
-            Came::Grown(Ok(new)) => new.into_iter().try_for_each(|lane| self.add(lane)),
+            Came::Grown(Ok(new)) => {
+                self.changed();
+                new.into_iter().try_for_each(|lane| self.add(lane))
+            }
             Came::Grown(Err(error)) | Came::Broken(error) => Err(error),
         };
         self.over = done.err();
@@ -235,12 +244,13 @@ impl Reader for KafkaReader {
     }
 
     fn hold(&mut self, partitions: &[(Name, Option<i32>)]) {
+        let held: HashSet<_> = partitions.iter().cloned().collect();
         for lane in self.intake.lanes_mut() {
-            lane.held = partitions.iter().any(|(topic, partition)| lane.is(topic, *partition));
+            let is_held = |partition| held.contains(&(lane.topic.clone(), partition));
+            lane.held = is_held(Some(lane.partition)) || is_held(None);
         }
         self.intake.pause();
-        self.said = false;
-        self.ends.forget();
+        self.changed();
     }
 
     async fn close(self: Box<Self>) -> Result<()> {
