@@ -19,6 +19,7 @@ mod measure;
 #[path = "../../tests/support/proxy.rs"]
 mod proxy;
 mod publish;
+mod read;
 mod spent;
 #[path = "../local/table.rs"]
 #[allow(dead_code, reason = "some of it is for the embedded broker")]
@@ -36,6 +37,8 @@ const ROWS: &[Group] = &[
     ("bulk", publish::bulk),
     ("memory", publish::memory),
     ("slow-link", publish::slow_link),
+    ("read", read::read),
+    ("few", read::few),
 ];
 
 fn main() {
