@@ -30,7 +30,9 @@ pub use facts::{Count, GroupInfo, TopicInfo};
 pub use publisher::{PublishOptions, Publisher, Receipt, Receipts};
 pub use reader::{Read, ReadOptions, Reader, Start, Stop};
 pub use registry::{BACKENDS, Backend, Location, backend_of, nearest, open, percent_decoded};
-pub use subscription::{Delivery, Received, Settlement, Source, SubscribeOptions, Subscription, Token};
+pub use subscription::{
+    Delivery, Received, Settlement, Source, SubscribeOptions, Subscription, TAKEN_OVER, Token,
+};
 
 use async_trait::async_trait;
 use std::sync::Arc;

@@ -60,6 +60,10 @@ pub enum Received {
     End,
 }
 
+/// The operation of a [`Kind::Lost`](super::Kind::Lost) that is no accident of one delivery: somebody else took over all
+/// of it, nothing is delivered any more, and the error says who.
+pub const TAKEN_OVER: &str = "take over";
+
 /// How a delivery ends.
 #[derive(Clone, Debug)]
 pub enum Settlement {

@@ -55,6 +55,12 @@ impl Holes {
         offset < self.base || self.settled.range(..=offset).next_back().is_some_and(|(_, end)| offset < *end)
     }
 
+    /// How many from the first to before the end are settled.
+    pub fn count(&self, first: i64, end: i64) -> u64 {
+        let both = |from: i64, until: i64| (until.min(end) - from.max(first)).max(0) as u64;
+        both(first, self.base) + self.settled.iter().map(|(from, until)| both(*from, *until)).sum::<u64>()
+    }
+
     /// Settles these: handled, or known not to exist.
     pub fn settle(&mut self, mut from: i64, mut end: i64) {
         if from <= self.base {
@@ -201,6 +207,7 @@ mod tests {
     fn the_base_moves_over_what_is_settled() {
         let mut it = holes(10, &[(12, 13), (14, 20)]);
         assert_eq!((it.base(), it.has(11), it.has(12), it.has(13), it.end()), (10, false, true, false, 20));
+        assert_eq!((it.count(0, 100), it.count(9, 15), it.count(12, 13), it.count(30, 40)), (17, 3, 1, 0));
         it.settle(10, 11);
         assert_eq!(it.base(), 11);
         it.settle(11, 12);

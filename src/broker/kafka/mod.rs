@@ -19,6 +19,7 @@ mod error;
 mod flights;
 mod groups;
 mod holes;
+mod letters;
 mod membership;
 mod message;
 mod metadata;
@@ -37,9 +38,11 @@ mod reader;
 mod rebalance;
 mod reserved;
 mod settings;
+mod settled;
 mod subscription;
 mod sys;
 mod topics;
+mod transaction;
 
 use std::sync::{Arc, OnceLock};
 

@@ -5,6 +5,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::Kafka;
 use super::desk::{Command, Desk};
+use super::letters::Letters;
 use crate::broker::{
     Error, Kind, Receipt, Received, Result, Settlement, Source, SubscribeOptions, Subscription, Token,
 };
@@ -21,9 +22,10 @@ pub async fn open(kafka: &Kafka, source: Source, options: SubscribeOptions) -> R
             let desk = Desk::join(kafka, &topics, &group, &options, received_commands, say).await?;
             tokio::spawn(desk.run());
         }
-        Source::DeadLetters { dlq, .. } => {
-            let message = "dead letters cannot be worked on yet";
-            return Err(Error::new(Kind::Unsupported, "subscription", format!("topic {dlq}"), message));
+        Source::DeadLetters { dlq, chosen } => {
+            let chosen = chosen.as_deref();
+            let run = Letters::begin(kafka, &dlq, chosen, &options, received_commands, say).await?;
+            tokio::spawn(run.run());
         }
         Source::Queue(queue) => {
             let message = "there are no queues here; a group over a topic is one";

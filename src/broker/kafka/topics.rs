@@ -11,6 +11,7 @@ use super::admin::{Config, Described, EARLIEST, LATEST, NEWEST, NewTopic, Offset
 use super::client::Client;
 use super::error::{About, Trouble, unknown_topic};
 use super::options::TOPIC_PREFIX;
+use super::settled::{self, Settled};
 use super::sys::Code;
 use super::{name, options};
 use crate::broker::{Count, Error, Kind, Result, TopicInfo};
@@ -40,6 +41,7 @@ pub async fn topics(kafka: &Kafka, glob: &str) -> Result<Vec<TopicInfo>> {
     let (first, last, oldest, newest, configs) =
         tokio::join!(ask(EARLIEST), ask(LATEST), ask(0), ask(NEWEST), client.topic_configs(&about, &names));
     let (first, last, oldest, configs) = (first?, last?, oldest?, configs?);
+    let settled = settled_of(kafka, &about, &found).await?;
     // Brokers before 3.0 do not know the question.
     let newest = newest.unwrap_or_default();
     let mut at = 0;
@@ -58,7 +60,14 @@ pub async fn topics(kafka: &Kafka, glob: &str) -> Result<Vec<TopicInfo>> {
         infos.push(TopicInfo {
             name: topic.name.clone(),
             partitions: Some(topic.partitions.len() as u32),
-            waiting: kept_count(kept),
+            waiting: kept_count(kept).map(|kept| match settled.get(topic.name.as_str()) {
+                None => kept,
+                Some(settled) => {
+                    let events =
+                        kept.events.saturating_sub(settled_count(topic, settled, &first[mine.clone()]));
+                    Count { events, exact: events == 0 }
+                }
+            }),
             oldest: oldest.into_iter().min(),
             newest: newest.into_iter().max(),
             kept_for: kept_for(&configs),
@@ -70,6 +79,24 @@ pub async fn topics(kafka: &Kafka, glob: &str) -> Result<Vec<TopicInfo>> {
 }
 
 type Answer = std::result::Result<Offset, Trouble>;
+
+/// Of those of them that are dead letters, what of it is settled.
+async fn settled_of(kafka: &Kafka, about: &About, found: &[Described]) -> Result<HashMap<Name, Settled>> {
+    let beside: Vec<String> = found.iter().map(|topic| settled::topic_of(&topic.name)).collect();
+    let beside = kafka.admin()?.describe_topics(about, &beside).await?;
+    let letters = found.iter().zip(beside).filter(|(_, beside)| beside.trouble.is_none());
+    let letters: Vec<Name> = letters.map(|(topic, _)| topic.name.as_str().into()).collect();
+    settled::of_all(kafka, &letters).await
+}
+
+/// How many that are kept are settled.
+fn settled_count(topic: &Described, settled: &Settled, first: &[Answer]) -> u64 {
+    let first = served(topic).into_iter().zip(first);
+    let of = |((_, partition), first): ((Name, i32), &Answer)| {
+        first.as_ref().map_or(0, |first| settled.count(partition, first.offset, i64::MAX))
+    };
+    first.map(of).sum()
+}
 
 /// Offsets, not events: compaction and the ends of transactions leave gaps, and nobody counts them.
 fn kept_count<'a>(kept: impl Iterator<Item = (&'a Answer, &'a Answer)>) -> Option<Count> {
@@ -201,8 +228,13 @@ pub async fn create(kafka: &Kafka, topic: &str, given: &[(String, String)]) -> R
         replication: wish.replication,
         configs: &wish.configs.into_iter().collect::<Vec<_>>(),
     };
-    client.create_topic(&about, &new).await?;
-    until(client, &about, topic, |found| {
+    make(client, &about, &new).await
+}
+
+/// Makes a topic. Behaviour: every broker knows it when this returns.
+pub async fn make(client: &Client, about: &About, new: &NewTopic<'_>) -> Result<()> {
+    client.create_topic(about, new).await?;
+    until(client, about, new.name, |found| {
         found.trouble.is_none() && found.partitions.iter().all(|part| part.leader.is_some())
     })
     .await

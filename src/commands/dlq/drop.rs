@@ -8,7 +8,7 @@ use clap::builder::NonEmptyStringValueParser;
 use super::choosing::{ChooseArgs, Chooser};
 use super::heap::{Dead, Dlq, Heap, Snapshot, must_hold_letters};
 use super::words::dead_letters;
-use crate::broker::{Kind, Received, Settlement, Source, Stop, SubscribeOptions};
+use crate::broker::{Kind, Received, Settlement, Source, Stop, SubscribeOptions, TAKEN_OVER};
 use crate::event::{Name, Position};
 use crate::outcome::{Exit, Failure, Outcome};
 use crate::output::{confirm, words};
@@ -170,6 +170,7 @@ async fn settle(session: &Session, dlq: &Name, positions: Vec<Position>) -> anyh
                 for answer in subscription.settle(items).await? {
                     match answer {
                         Ok(_) => dropped += 1,
+                        Err(error) if error.detail().operation == TAKEN_OVER => return Err(error.into()),
                         Err(error) if error.kind() == Kind::Lost => elsewhere += 1,
                         Err(error) => return Err(error.into()),
                     }

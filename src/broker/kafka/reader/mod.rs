@@ -8,10 +8,9 @@ mod lifeline;
 mod message;
 mod newest;
 mod plan;
-mod settled;
 mod take;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
@@ -20,6 +19,7 @@ use futures_util::future::BoxFuture;
 use super::Kafka;
 use super::client::{Client, Role};
 use super::error::About;
+use super::settled::{self, Settled};
 use crate::broker::{Error, Read, ReadOptions, Reader, Result, Stop};
 use crate::event::{Events, Name, Position};
 use ends::Ends;
@@ -28,7 +28,6 @@ use intake::Intake;
 use lane::{Fetch, Lane};
 use lifeline::Lifeline;
 use plan::Plan;
-use settled::Settled;
 use take::Take;
 
 /// What a reader's client is made with, unless the user says otherwise.
@@ -56,15 +55,24 @@ const FIXED: &[(&str, &str)] = &[
 
 /// See [`Broker::reader`](crate::broker::Broker::reader).
 pub async fn open(kafka: &Kafka, options: ReadOptions) -> Result<Box<dyn Reader>> {
+    let settled = match options.unsettled {
+        true => settled::of_all(kafka, &options.topics).await?,
+        false => HashMap::new(),
+    };
+    begin(kafka, options, settled).await
+}
+
+/// A reader that leaves out what is settled.
+pub async fn begin(
+    kafka: &Kafka,
+    options: ReadOptions,
+    settled: HashMap<Name, Settled>,
+) -> Result<Box<dyn Reader>> {
     let follows = options.stop == Stop::Never;
     let wait = if follows { WAIT_FOR_MORE } else { WAIT_TO_THE_END };
     let defaults: Vec<_> = DEFAULTS.iter().copied().chain([("fetch.wait.max.ms", wait)]).collect();
     let client = Client::new(Role::Consumer, &kafka.settings, &defaults, FIXED, |_| ())?;
     let Plan { lanes, partitions } = plan::plan(&client, &options).await?;
-    let settled = match options.unsettled {
-        true => Settled::load(&client, &options.topics).await?,
-        false => Settled::default(),
-    };
     let grows = follows && options.partition.is_none();
     let growth = grows.then(|| Growth::new(&client, &kafka.settings, partitions)).flatten();
     let place = |of: fn(&Lane) -> i64| -> Vec<_> {
@@ -98,7 +106,7 @@ struct KafkaReader {
     /// Without a stop.
     follows: bool,
     intake: Intake,
-    settled: Settled,
+    settled: HashMap<Name, Settled>,
     /// What was taken and not returned yet, each of one lane.
     ready: VecDeque<(usize, Events)>,
     ends: Ends,

@@ -1,13 +1,13 @@
 //! Messages turned into batches of events.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use super::super::error::Trouble;
+use super::super::settled::Settled;
 use super::intake::Sink;
 use super::lane::Lane;
 use super::message::Message;
-use super::settled::Settled;
-use crate::event::{Batch, Events, HeadersBuf, Position};
+use crate::event::{Batch, Events, HeadersBuf, Name, Position};
 
 /// A batch ends at this many bytes, which a processor's cache holds,
 const BYTES: usize = 256 << 10;
@@ -17,7 +17,7 @@ const EVENTS: usize = 4096;
 /// Puts events into batches, each of one lane, so that a batch is held as a whole or not at all.
 pub struct Take<'a> {
     ready: &'a mut VecDeque<(usize, Events)>,
-    settled: &'a Settled,
+    settled: &'a HashMap<Name, Settled>,
     at: usize,
     batch: Batch,
     headers: HeadersBuf,
@@ -25,7 +25,10 @@ pub struct Take<'a> {
 
 impl Take<'_> {
     /// Adds to what is ready.
-    pub fn new<'a>(ready: &'a mut VecDeque<(usize, Events)>, settled: &'a Settled) -> Take<'a> {
+    pub fn new<'a>(
+        ready: &'a mut VecDeque<(usize, Events)>,
+        settled: &'a HashMap<Name, Settled>,
+    ) -> Take<'a> {
         Take { ready, settled, at: 0, batch: Batch::default(), headers: HeadersBuf::default() }
     }
 
@@ -45,7 +48,7 @@ impl Sink for Take<'_> {
     #[inline]
     fn take(&mut self, at: usize, lane: &Lane, message: Message<'_>) -> Result<(), Trouble> {
         let offset = message.offset();
-        if self.settled.has(lane, offset) {
+        if self.settled.get(&lane.topic).is_some_and(|settled| settled.has(lane.partition, offset)) {
             return Ok(());
         }
         if at != self.at || self.batch.len() >= EVENTS || self.batch.bytes() >= BYTES {

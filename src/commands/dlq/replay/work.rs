@@ -8,7 +8,7 @@ use super::handle::Hands;
 use super::receipts::{Done, Receipts};
 use super::survey::{changes, key_of};
 use crate::broker::{
-    Delivery, Kind, Received, Settlement, Source, Stop, SubscribeOptions, Subscription, Token,
+    Delivery, Kind, Received, Settlement, Source, Stop, SubscribeOptions, Subscription, TAKEN_OVER, Token,
 };
 use crate::commands::dlq::heap::Dead;
 use crate::deadletter::copy;
@@ -230,6 +230,7 @@ impl Work<'_> {
                     let position = receipt.map_or(Position::Unknown, |receipt| receipt.position);
                     receipts.note(&turn.dead, &Done::Went(&turn.way, position));
                 }
+                Err(error) if error.detail().operation == TAKEN_OVER => return Err(error.into()),
                 Err(error) if error.kind() == Kind::Lost => receipts.note(&turn.dead, &Done::Elsewhere),
                 Err(error) => {
                     receipts.note(&turn.dead, &Done::Failed(error.to_string()));
@@ -277,7 +278,9 @@ impl Work<'_> {
             };
             let answer = subscription.settle(vec![(turn.token, settlement)]).await?.into_iter().next();
             let done = match answer {
-                Some(Err(error)) if error.kind() == Kind::Lost => Done::Elsewhere,
+                Some(Err(error)) if error.kind() == Kind::Lost && error.detail().operation != TAKEN_OVER => {
+                    Done::Elsewhere
+                }
                 Some(Err(error)) => return Err(error.into()),
                 _ => done,
             };

@@ -1,0 +1,256 @@
+//! Dead letters moved exactly once: copies, and what says that they are settled, in one transaction.
+//!
+//! The transactional id is a function of the topic of the dead letters alone. Whoever takes it over fences who was there
+//! before, so that there is one operator at a time, on whatever machine.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Kafka;
+use super::client::{Client, Role};
+use super::error::{About, Trouble};
+use super::produce::{Room, Topic, reports};
+use super::sys::{self, Code, rd_kafka_error_t, rd_kafka_t};
+use crate::broker::{Error, Kind, Result, TAKEN_OVER};
+use crate::event::{Event, Name, Position};
+
+/// How long the broker waits for a run that died before it gives its transaction up; until then readers wait too.
+const LONGEST: Duration = Duration::from_secs(900);
+/// Where nobody says how long.
+const USUAL: Duration = Duration::from_secs(60);
+
+/// Who moves dead letters now.
+pub struct Operator {
+    /// Go before the client.
+    topics: HashMap<Name, Topic>,
+    room: Room,
+    sent: Sent,
+    caller: Caller,
+}
+
+/// What was handed to the library, which reads payloads where they are until it has reported on them.
+#[derive(Default)]
+struct Sent {
+    events: Vec<Event>,
+    answers: Vec<Option<std::result::Result<Position, Trouble>>>,
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        if self.answers.iter().any(Option::is_none) {
+            std::mem::forget(std::mem::take(&mut self.events));
+        }
+    }
+}
+
+/// How a transaction ended.
+pub enum Ended {
+    /// All is there; the place of each copy.
+    Committed(Vec<Position>),
+    /// Nothing is there, because of these: by their index.
+    Refused(Vec<(usize, Error)>),
+}
+
+impl Operator {
+    /// Takes the work on these dead letters over from whoever is at it. What they had not committed is not there.
+    pub async fn take_over(kafka: &Kafka, letters: &Name) -> Result<Operator> {
+        let settings = &kafka.settings;
+        let patience = settings.timeout.unwrap_or(USUAL).clamp(Duration::from_secs(1), LONGEST);
+        let (id, ms) = (format!("evcat-dlq-{letters}"), patience.as_millis().to_string());
+        let defaults = [
+            ("linger.ms", "0"),
+            ("message.max.bytes", "1000000000"),
+            // A transaction ends in 9 ms so, and in 16 to 25 with the library's own.
+            ("retry.backoff.ms", "5"),
+            ("retry.backoff.max.ms", "20"),
+            ("topic.metadata.propagation.max.ms", "2000"),
+        ];
+        let fixed = [
+            ("transactional.id", &*id),
+            ("enable.idempotence", "true"),
+            ("acks", "all"),
+            ("transaction.timeout.ms", &ms),
+            ("message.timeout.ms", &ms),
+        ];
+        let client = Client::new(Role::Producer, settings, &defaults, &fixed, |conf| {
+            // SAFETY: the configuration is live.
+            unsafe { sys::rd_kafka_conf_set_events(conf.raw(), sys::RD_KAFKA_EVENT_DR) }
+        })?;
+        let (topics, room, sent) = (HashMap::new(), Room::default(), Sent::default());
+        let caller = Caller { client, letters: letters.clone(), patience };
+        // With a broker that it knows the library begins at once, without it after half a second.
+        caller.client.describe_topics(&caller.about(), &[letters]).await?;
+        caller.call(sys::rd_kafka_init_transactions).await?;
+        Ok(Operator { topics, room, sent, caller })
+    }
+
+    /// Stores these, and what `settles` makes of their places, all or nothing.
+    pub async fn transact(
+        &mut self,
+        copies: Vec<Event>,
+        settles: impl FnOnce(&[Position]) -> Vec<Event>,
+    ) -> Result<Ended> {
+        // SAFETY: the client is live.
+        let begun = unsafe { Failure::taken(sys::rd_kafka_begin_transaction(self.caller.client.raw())) };
+        self.caller.check(begun)?;
+        let stored = self.send(copies).await;
+        let failed = |stored: Vec<std::result::Result<Position, Trouble>>| {
+            let all = stored.into_iter().enumerate();
+            all.filter_map(|(at, stored)| Some((at, stored.err()?))).collect::<Vec<_>>()
+        };
+        let places: Vec<Position> =
+            stored.iter().filter_map(|stored| stored.as_ref().ok().cloned()).collect();
+        let refused = failed(stored);
+        if !refused.is_empty() {
+            return self.give_up(refused).await.map(Ended::Refused);
+        }
+        let stored = self.send(settles(&places)).await;
+        let refused = failed(stored);
+        if let Some((_, error)) = self.give_up_if(refused).await?.into_iter().next() {
+            return Err(error);
+        }
+        self.caller.call(sys::rd_kafka_commit_transaction).await?;
+        Ok(Ended::Committed(places))
+    }
+
+    async fn give_up_if(&mut self, refused: Vec<(usize, Trouble)>) -> Result<Vec<(usize, Error)>> {
+        if refused.is_empty() { Ok(Vec::new()) } else { self.give_up(refused).await }
+    }
+
+    /// Aborts, and answers why.
+    async fn give_up(&mut self, refused: Vec<(usize, Trouble)>) -> Result<Vec<(usize, Error)>> {
+        self.caller.call(sys::rd_kafka_abort_transaction).await?;
+        // One that failed takes with it those that wait behind it: they were purged, and are no reason.
+        let reason = |code| !matches!(code, Code::LOCAL_PURGE_QUEUE | Code::LOCAL_PURGE_INFLIGHT);
+        let has_reason = refused.iter().any(|(_, trouble)| reason(trouble.code));
+        let about = About::topic("send", &self.caller.letters);
+        let refused = refused.into_iter().filter(|(_, trouble)| !has_reason || reason(trouble.code));
+        Ok(refused.map(|(at, trouble)| (at, trouble.error(&about, &self.caller.client))).collect())
+    }
+
+    /// Hands events to the library, and waits for what it reports on each.
+    async fn send(&mut self, events: Vec<Event>) -> Vec<std::result::Result<Position, Trouble>> {
+        self.sent = Sent { answers: events.iter().map(|_| None).collect(), events };
+        let Operator { topics, room, sent, caller: Caller { client, .. } } = self;
+        let Sent { events, answers } = sent;
+        let mut first = 0;
+        for run in events.chunk_by(|a, b| a.topic() == b.topic()) {
+            let name = run[0].topic();
+            if !topics.contains_key(name)
+                && let Ok(topic) = Topic::new(client, name, true)
+            {
+                topics.insert(name.clone(), topic);
+            }
+            match topics.get(name) {
+                // SAFETY: `sent` keeps the events until each is answered, and for ever if one is not.
+                Some(topic) => unsafe {
+                    topic.produce(run, first, room, |at, trouble| answers[first + at] = Some(Err(trouble)));
+                },
+                None => answers[first..first + run.len()]
+                    .fill_with(|| Some(Err(Trouble::of(Code::TOPIC_EXCEPTION)))),
+            }
+            first += run.len();
+        }
+        let queue = client.serve();
+        while answers.iter().any(Option::is_none) {
+            let Some(event) = queue.poll() else {
+                queue.filled().await;
+                continue;
+            };
+            for report in reports(&event) {
+                let (partition, offset) = (report.partition, report.offset);
+                let place = match report.failed {
+                    None => Ok(Position::At { partition, offset }),
+                    Some((trouble, _)) => Err(trouble),
+                };
+                if let Some(answer) = answers.get_mut(report.number) {
+                    *answer = Some(place);
+                }
+            }
+        }
+        std::mem::take(answers).into_iter().flatten().collect()
+    }
+}
+
+/// Whom the library's calls about transactions are made for. Apart from [`Operator`], which no two threads may look at.
+struct Caller {
+    client: Client,
+    letters: Name,
+    patience: Duration,
+}
+
+impl Caller {
+    fn about(&self) -> About {
+        About::topic("settle", &self.letters)
+    }
+
+    /// A call of the library's that blocks, on a thread of its own, again as long as it helps and there is time.
+    async fn call(
+        &self,
+        call: unsafe extern "C" fn(*mut rd_kafka_t, i32) -> *mut rd_kafka_error_t,
+    ) -> Result<()> {
+        let until = Instant::now() + self.patience;
+        loop {
+            let left = until.saturating_duration_since(Instant::now()).as_millis().max(1) as i32;
+            let client = self.client.clone();
+            // SAFETY: the client is live for as long as the call takes.
+            let called =
+                tokio::task::spawn_blocking(move || unsafe { Failure::taken(call(client.raw(), left)) });
+            let failure = tokio::select! {
+                called = called => called.unwrap_or_else(|_| Some(Failure::of(Code::LOCAL_DESTROY))),
+                trouble = self.client.refused() => return Err(trouble.error(&self.about(), &self.client)),
+            };
+            match failure {
+                Some(Failure { again: true, .. }) if Instant::now() < until => {}
+                failure => return self.check(failure),
+            }
+        }
+    }
+
+    fn check(&self, failure: Option<Failure>) -> Result<()> {
+        let Some(Failure { trouble, .. }) = failure else { return Ok(()) };
+        Err(match trouble.code {
+            Code::LOCAL_FENCED | Code::PRODUCER_FENCED | Code::INVALID_PRODUCER_EPOCH => {
+                let message = "another run has taken over";
+                Error::new(Kind::Lost, TAKEN_OVER, format!("topic {}", self.letters), message)
+            }
+            Code::LOCAL_TIMED_OUT | Code::REQUEST_TIMED_OUT => {
+                let message = "no answer to the end of a transaction: it may have been settled";
+                Error::new(Kind::InDoubt, "settle", format!("topic {}", self.letters), message)
+                    .with_hint("the same command again finds out: it repeats nothing that was settled")
+            }
+            _ => trouble.error(&self.about(), &self.client),
+        })
+    }
+}
+
+/// Why a call about transactions failed.
+struct Failure {
+    trouble: Trouble,
+    /// The same call may be made again.
+    again: bool,
+}
+
+impl Failure {
+    fn of(code: Code) -> Failure {
+        Failure { trouble: Trouble::of(code), again: false }
+    }
+
+    /// # Safety
+    /// `error` must be null or live, and nobody else's.
+    unsafe fn taken(error: *mut rd_kafka_error_t) -> Option<Failure> {
+        if error.is_null() {
+            return None;
+        }
+        // SAFETY: the caller's; freed last.
+        unsafe {
+            let trouble =
+                Trouble { code: sys::error_code(error), words: sys::text(sys::rd_kafka_error_string(error)) };
+            let again = sys::rd_kafka_error_is_retriable(error) != 0;
+            sys::rd_kafka_error_destroy(error);
+            Some(Failure { trouble, again })
+        }
+    }
+}
