@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use evcat::broker::{Broker, Capabilities, Location, Result, Surroundings, kafka, local, open};
+#[cfg(feature = "kafka")]
+use evcat::broker::kafka;
+use evcat::broker::{Broker, Capabilities, Location, Result, Surroundings, local, open};
 
+#[cfg(feature = "kafka")]
 use crate::brokers;
+#[cfg(feature = "kafka")]
 use crate::scoped::Scoped;
 use crate::simulated::{self, Shape};
 
@@ -72,6 +76,7 @@ pub const FIXTURES: &[Fixture] = &[
             keeps_by_count: true,
         },
     },
+    #[cfg(feature = "kafka")]
     Fixture {
         name: "kafka",
         missing: || brokers::shared_kafka().err(),
@@ -198,6 +203,7 @@ impl World for LocalFile {
 }
 
 /// A server that all cases share, and names of one case's own on it.
+#[cfg(feature = "kafka")]
 struct Shared {
     url: String,
     prefix: String,
@@ -205,6 +211,7 @@ struct Shared {
     nowhere: &'static str,
 }
 
+#[cfg(feature = "kafka")]
 impl Shared {
     fn kafka() -> Box<dyn World> {
         let url = brokers::shared_kafka().expect("asked for before");
@@ -213,12 +220,14 @@ impl Shared {
     }
 }
 
+#[cfg(feature = "kafka")]
 fn open_url(url: &str) -> Arc<dyn Broker> {
     let (scheme, rest) = url.split_once(':').unwrap();
     let location = Location { scheme: scheme.into(), rest: rest.into() };
     open(&location, surroundings("/nonexistent".as_ref())).unwrap()
 }
 
+#[cfg(feature = "kafka")]
 impl World for Shared {
     fn connect(&self) -> Arc<dyn Broker> {
         Arc::new(Scoped { broker: open_url(&self.url), prefix: self.prefix.clone() })

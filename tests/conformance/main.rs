@@ -8,6 +8,7 @@
 #![allow(clippy::cloned_ref_to_slice_refs, clippy::unit_arg, reason = "the plainer words")]
 
 mod admin;
+#[cfg(feature = "kafka")]
 #[path = "../support/brokers.rs"]
 mod brokers;
 mod claim;
@@ -22,6 +23,7 @@ mod publish;
 mod queues;
 mod read;
 mod refuse;
+#[cfg(feature = "kafka")]
 mod scoped;
 mod settle;
 #[path = "../support/simulated/mod.rs"]
