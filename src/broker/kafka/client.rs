@@ -33,6 +33,8 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     rk: NonNull<rd_kafka_t>,
     role: Role,
+    /// It has a `group.id`, whether it joins that group or not.
+    has_group: bool,
     /// The library's callbacks have its address.
     news: Arc<News>,
     /// What the client itself has to say; let go before the client is.
@@ -68,7 +70,9 @@ impl Client {
         let news = Arc::new(News::new(settings.secrets()));
         let refuse = |words: String| Error::new(Kind::Unsupported, "open", "", news.masked(&words));
         let mut conf = Conf::new();
+        let mut has_group = false;
         for (key, value) in settings.pairs(role, defaults, fixed) {
+            has_group |= role == Role::Consumer && key == "group.id";
             conf.set(key, value).map_err(|words| refuse(format!("-X {key}: {words}")))?;
         }
         prepare(&mut conf);
@@ -101,7 +105,18 @@ impl Client {
         let (timeout, servers) = (settings.timeout, settings.servers.clone());
         let committed = settings.reads_committed();
         let user = settings.user().map(str::to_owned);
-        Ok(Client(Arc::new(Inner { rk, role, news, main, served, timeout, committed, user, servers })))
+        Ok(Client(Arc::new(Inner {
+            rk,
+            role,
+            has_group,
+            news,
+            main,
+            served,
+            timeout,
+            committed,
+            user,
+            servers,
+        })))
     }
 
     /// The client, for the library's calls.
@@ -112,6 +127,11 @@ impl Client {
     /// What it is for.
     pub fn role(&self) -> Role {
         self.0.role
+    }
+
+    /// Whether it is a consumer with a `group.id`, which need not have joined it.
+    pub fn has_group(&self) -> bool {
+        self.0.has_group
     }
 
     /// What it said of its connections.

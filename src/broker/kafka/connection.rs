@@ -77,6 +77,13 @@ const KNOWN: &[Known] = &[
     },
     Known {
         kind: Kind::Unreachable,
+        contains: &["ApiVersionRequest failed", "Timed out"],
+        message: "takes connections and answers nothing",
+        hint: "is it stopped, or overloaded, or something else than Kafka?",
+        last: false,
+    },
+    Known {
+        kind: Kind::Unreachable,
         contains: &["Invalid response size"],
         message: "something that is not Kafka answers on this port",
         hint: "is it the port of another service? Kafka's is 9092 as a rule",

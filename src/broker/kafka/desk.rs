@@ -103,7 +103,7 @@ impl Desk {
         say: mpsc::UnboundedSender<Result<Received>>,
     ) -> Result<Desk> {
         const OPERATION: &str = "subscription";
-        let admin = kafka.admin()?;
+        let admin = kafka.groups_admin()?;
         let found = topics::existing(admin, OPERATION, topics).await?;
         membership::known(admin, OPERATION, topics, group).await?;
         let ends = match &options.stop {

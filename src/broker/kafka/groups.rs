@@ -21,7 +21,7 @@ const AT_ONCE: usize = 16;
 
 /// See [`Broker::groups`](crate::broker::Broker::groups).
 pub async fn groups(kafka: &Kafka, glob: &str) -> Result<Vec<GroupInfo>> {
-    let client = kafka.admin()?;
+    let client = kafka.groups_admin()?;
     let about = About::new("groups", "");
     let (found, all) = tokio::join!(topics::described(client, &about, glob), client.all_groups(&about));
     let (found, names) = (found?, all?.into_iter().map(|group| group.name).collect::<Vec<_>>());
@@ -96,7 +96,7 @@ pub async fn create(
     };
     name::group(OPERATION, group)?;
     dead_letters.map_or(Ok(()), |dlq| name::topic(OPERATION, dlq))?;
-    let client = kafka.admin()?;
+    let client = kafka.groups_admin()?;
     let about = About::group(OPERATION, group);
     let found = topics::existing(client, OPERATION, topics).await?;
     let mut made = Vec::new();
@@ -145,7 +145,7 @@ fn places_of(starts: Vec<(Name, i32, i64)>) -> Vec<Committed> {
 pub async fn seek(kafka: &Kafka, topic: &str, group: &str, to: &Start) -> Result<()> {
     const OPERATION: &str = "seek_group";
     name::group(OPERATION, group)?;
-    let client = kafka.admin()?;
+    let client = kafka.groups_admin()?;
     let topics = [Name::from(topic)];
     let found = topics::existing(client, OPERATION, &topics).await?;
     resting(client, OPERATION, topic, group).await?;
@@ -160,7 +160,7 @@ pub async fn seek(kafka: &Kafka, topic: &str, group: &str, to: &Start) -> Result
 pub async fn delete(kafka: &Kafka, topic: &str, group: &str) -> Result<()> {
     const OPERATION: &str = "delete_group";
     name::group(OPERATION, group)?;
-    let client = kafka.admin()?;
+    let client = kafka.groups_admin()?;
     let committed = resting(client, OPERATION, topic, group).await?;
     let (here, elsewhere): (Vec<_>, Vec<_>) = committed.into_iter().partition(|at| *at.topic == *topic);
     let about = About::new(OPERATION, subject(topic, group));

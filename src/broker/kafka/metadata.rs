@@ -1,11 +1,15 @@
-//! The names of all topics, which only a call that blocks can ask for.
+//! What only a call that blocks can ask for: the names of all topics, and who the brokers are by now.
 
 use std::ffi::c_int;
+use std::time::Duration;
 
 use super::client::Client;
 use super::error::{About, Trouble};
 use super::sys::{self, Code};
 use crate::broker::Result;
+
+/// How long somebody who answers is looked for.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Frees an answer.
 struct Answer(*const sys::rd_kafka_metadata);
@@ -33,12 +37,24 @@ impl Client {
         }
     }
 
+    /// The number of some broker that answers, if one does soon. The library knows by then who they all are.
+    pub async fn who_answers(&self) -> Option<i32> {
+        let client = self.clone();
+        let asked = tokio::task::spawn_blocking(move || {
+            // SAFETY: the client is live.
+            let answer = unsafe { sys::metadata(client.raw(), false, SOON.as_millis() as c_int) }.map(Answer);
+            // SAFETY: the answer lives.
+            answer.ok().map(|answer| unsafe { (*answer.0).orig_broker_id })
+        });
+        asked.await.ok().flatten().filter(|node| *node >= 0)
+    }
+
     fn topic_names_blocking(&self) -> std::result::Result<Vec<String>, Code> {
         // -1 waits for ever.
         let patience =
             self.timeout().map_or(-1, |timeout| c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX));
         // SAFETY: the client is live, and all topics are asked for.
-        let answer = Answer(unsafe { sys::metadata(self.raw(), std::ptr::null_mut(), patience)? });
+        let answer = Answer(unsafe { sys::metadata(self.raw(), true, patience)? });
         // SAFETY: the answer lives until the end of this function, and has as many topics as it says.
         let mut names: Vec<String> = unsafe {
             let topics = (0..(*answer.0).topic_cnt as usize).map(|i| (*answer.0).topics.add(i));

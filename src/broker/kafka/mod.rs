@@ -95,7 +95,12 @@ pub fn capabilities(_topic: &str) -> Capabilities {
 /// Made from its URL. Behaviour: no I/O.
 pub fn open(location: &Location, surroundings: Surroundings) -> Result<Arc<dyn Broker>> {
     let settings = Settings::of(location, &surroundings)?;
-    Ok(Arc::new(Kafka { settings, clock: surroundings.clock, admin: OnceLock::new() }))
+    Ok(Arc::new(Kafka {
+        settings,
+        clock: surroundings.clock,
+        admin: OnceLock::new(),
+        groups: OnceLock::new(),
+    }))
 }
 
 /// A cluster that was named.
@@ -105,16 +110,30 @@ struct Kafka {
     clock: Arc<dyn Fn() -> Millis + Send + Sync>,
     /// Made by the first question that needs one.
     admin: OnceLock<Client>,
+    /// The same, of questions about groups.
+    groups: OnceLock<Client>,
 }
 
 impl Kafka {
     /// The client that asks what is no one else's to ask.
     fn admin(&self) -> Result<&Client> {
-        if let Some(client) = self.admin.get() {
-            return Ok(client);
+        once(&self.admin, || Client::new(Role::Producer, &self.settings, &[], &[], |_| ()))
+    }
+
+    /// The client that asks about groups: one that could be a member, see [`Client::committed`], and never is.
+    fn groups_admin(&self) -> Result<&Client> {
+        let fixed = [("group.id", "evcat"), ("enable.auto.commit", "false")];
+        once(&self.groups, || Client::new(Role::Consumer, &self.settings, &[], &fixed, |_| ()))
+    }
+}
+
+fn once(cell: &OnceLock<Client>, make: impl FnOnce() -> Result<Client>) -> Result<&Client> {
+    match cell.get() {
+        Some(client) => Ok(client),
+        None => {
+            let made = make()?;
+            Ok(cell.get_or_init(|| made))
         }
-        let made = Client::new(Role::Producer, &self.settings, &[], &[], |_| ())?;
-        Ok(self.admin.get_or_init(|| made))
     }
 }
 

@@ -281,18 +281,21 @@ pub unsafe fn commit(
     Code(unsafe { commit_queue_raw(rk, offsets, queue, std::ptr::null(), std::ptr::null_mut()) })
 }
 
-/// Asks for metadata, and blocks for so long. The answer is freed by `rd_kafka_metadata_destroy`.
+/// Asks any broker for metadata, and blocks for so long: of the brokers, and of all topics or of those that the client
+/// uses. The answer is freed by `rd_kafka_metadata_destroy`.
 ///
 /// # Safety
-/// `rk` must be live, and `only` null or a live topic of it.
+/// `rk` must be live.
 pub unsafe fn metadata(
     rk: *mut rd_kafka_t,
-    only: *mut rd_kafka_topic_t,
+    all_topics: bool,
     timeout_ms: c_int,
 ) -> Result<*const rd_kafka_metadata, Code> {
     let mut out = std::ptr::null();
     // SAFETY: the caller's; `out` is set where the answer is no error.
-    let code = Code(unsafe { metadata_raw(rk, c_int::from(only.is_null()), only, &mut out, timeout_ms) });
+    let code = Code(unsafe {
+        metadata_raw(rk, c_int::from(all_topics), std::ptr::null_mut(), &mut out, timeout_ms)
+    });
     if code == Code::OK { Ok(out) } else { Err(code) }
 }
 

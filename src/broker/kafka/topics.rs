@@ -233,6 +233,8 @@ pub async fn create(kafka: &Kafka, topic: &str, given: &[(String, String)]) -> R
 
 /// Makes a topic. Behaviour: every broker knows it when this returns.
 pub async fn make(client: &Client, about: &About, new: &NewTopic<'_>) -> Result<()> {
+    // Somebody answers: what follows is not asked twice.
+    client.cluster(about).await?;
     client.create_topic(about, new).await?;
     until(client, about, new.name, |found| {
         found.trouble.is_none() && found.partitions.iter().all(|part| part.leader.is_some())
@@ -309,6 +311,7 @@ pub async fn delete(kafka: &Kafka, topic: &str) -> Result<()> {
     if name::topic(about.operation, topic).is_err() {
         return Err(unknown_topic(client, about.operation, topic).await);
     }
+    client.cluster(&about).await?;
     match client.delete_topic(&about, topic).await {
         Err(error) if error.kind() == Kind::NotFound => {
             return Err(unknown_topic(client, about.operation, topic).await);

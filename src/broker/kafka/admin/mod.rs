@@ -35,21 +35,27 @@ pub use topics::{Described, NewTopic, Part};
 pub(super) struct Options(NonNull<rd_kafka_AdminOptions_t>);
 
 impl Options {
-    fn new(client: &Client, op: rd_kafka_admin_op_t) -> Options {
+    /// `patience` of `None` is for ever; `node` of `None` is whoever the library thinks is right.
+    fn new(
+        client: &Client,
+        op: rd_kafka_admin_op_t,
+        patience: Option<Duration>,
+        node: Option<i32>,
+    ) -> Options {
         // SAFETY: the client is live, and every `op` has options.
         let options =
             Options(unsafe { NonNull::new_unchecked(sys::rd_kafka_AdminOptions_new(client.raw(), op)) });
         // -1 waits for ever; an hour is the most that can be asked for.
-        let patience = client.timeout().map_or(-1, |timeout| timeout.as_millis().clamp(1, 3_600_000) as i32);
+        let patience = patience.map_or(-1, |patience| patience.as_millis().clamp(1, 3_600_000) as i32);
         let mut words: [c_char; ERROR_TEXT] = [0; ERROR_TEXT];
-        // SAFETY: both live; within the library's range, so that there is no error to read.
+        let (text, size) = (words.as_mut_ptr(), words.len());
+        // SAFETY: all live; within the library's range, so that there is no error to read. A node is refused where the
+        // request has its own way to whoever must answer, and then it goes that way.
         unsafe {
-            sys::rd_kafka_AdminOptions_set_request_timeout(
-                options.raw(),
-                patience,
-                words.as_mut_ptr(),
-                words.len(),
-            );
+            sys::rd_kafka_AdminOptions_set_request_timeout(options.raw(), patience, text, size);
+            if let Some(node) = node {
+                sys::rd_kafka_AdminOptions_set_broker(options.raw(), node, text, size);
+            }
         }
         options
     }
@@ -68,11 +74,23 @@ impl Drop for Options {
 
 /// How long until a busy cluster is asked again, the first time and at most.
 const AGAIN: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_millis(500);
+/// How long the first answer is waited for until somebody else is asked; then twice as long each time.
+const ATTEMPT: Duration = Duration::from_secs(2);
+/// What is not asked twice, because the first request may have been heard.
+const ONCE: &[rd_kafka_admin_op_t] = &[
+    rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATETOPICS,
+    rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETETOPICS,
+    rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETEGROUPS,
+];
 
 impl Client {
     /// Asks, and asks a busy cluster again for as long as we have patience. `call` sends the request: it gets the options
     /// and the queue for the answer. `read` copies what the answer says. Behaviour: cancel safe in that nothing is lost
     /// but the answer.
+    ///
+    /// Where a broker has just died the library goes on asking it, because nobody told it otherwise, and connects to it
+    /// thousands of times a second. So what can be asked twice is asked of somebody who answers; what cannot has to know
+    /// first that somebody does.
     async fn ask<T>(
         &self,
         about: &About,
@@ -81,10 +99,13 @@ impl Client {
         read: impl Fn(&Event) -> std::result::Result<T, Trouble> + Send,
     ) -> Result<T> {
         let end = self.timeout().map(|timeout| Instant::now() + timeout);
-        let mut again = *AGAIN.start();
+        let once = ONCE.contains(&op);
+        let (mut again, mut attempt, mut node) = (*AGAIN.start(), ATTEMPT, None);
         loop {
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            let patience = if once { left } else { Some(left.map_or(attempt, |left| left.min(attempt))) };
             let queue = self.queue();
-            call(&Options::new(self, op), queue.raw());
+            call(&Options::new(self, op, patience, node), queue.raw());
             let event = tokio::select! {
                 biased;
                 event = next(&queue) => event,
@@ -94,8 +115,19 @@ impl Client {
                 Ok(answer) => return Ok(answer),
                 Err(trouble) => trouble,
             };
-            if !trouble.is_busy() || end.is_some_and(|end| Instant::now() + again > end) {
+            let lost = !once && matches!(trouble.code, Code::LOCAL_TIMED_OUT | Code::LOCAL_TRANSPORT);
+            if !(lost || trouble.is_busy()) || end.is_some_and(|end| Instant::now() + again > end) {
                 return Err(trouble.error(about, self));
+            }
+            node = None;
+            if lost {
+                attempt = attempt.saturating_mul(2);
+                while node.is_none() && end.is_none_or(|end| Instant::now() < end) {
+                    node = tokio::select! {
+                        node = self.who_answers() => node,
+                        trouble = self.refused() => return Err(trouble.error(about, self)),
+                    };
+                }
             }
             sleep(again).await;
             again = (again * 2).min(*AGAIN.end());

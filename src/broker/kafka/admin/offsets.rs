@@ -10,7 +10,7 @@ use super::super::sys::{
     self, Code, rd_kafka_IsolationLevel_t, rd_kafka_admin_op_t, rd_kafka_group_result_t,
 };
 use super::{Options, all_well, array, c_text, trouble};
-use crate::broker::Result;
+use crate::broker::{Error, Kind, Result};
 use crate::event::Name;
 
 /// What is asked of a partition in [`Client::offsets`]: the first kept.
@@ -100,7 +100,14 @@ impl Client {
     /// What a group committed, of all partitions that it committed for. A group that does not exist has none.
     ///
     /// `stable`: waits while a transaction with offsets of the group is open, instead of answering those before it.
+    ///
+    /// Requires: [`Client::has_group`], any group. librdkafka 2.12 hands an answer of NOT_COORDINATOR to the client's own
+    /// group without a look whether it has one, and the process dies of that.
     pub async fn committed(&self, about: &About, group: &str, stable: bool) -> Result<Vec<Committed>> {
+        if !self.has_group() {
+            let message = "this client cannot ask what a group committed: it has no group.id";
+            return Err(Error::new(Kind::Broken, about.operation, about.subject.clone(), message));
+        }
         let name = c_text(group);
         let call = |options: &Options, queue| {
             // SAFETY: all live during the call, which copies the request. No partitions are all of them.
