@@ -1,7 +1,7 @@
 //! A publisher of one event at a time, on the thread that asks.
 //!
-//! It has nothing to do while its event is stored, and a thread of its own would be a sixth of the time of a publish of
-//! one event. It never waits: where anybody is in the way (another writer, a foreign program), the thread it saved takes
+//! It has nothing to do while its event is stored, and a thread of its own would cost a good part of the time of a publish
+//! of one event. It never waits: where anybody is in the way (another writer, a foreign program), the thread it saved takes
 //! over, and can be waited for with patience.
 
 use std::sync::{Mutex, OnceLock};
