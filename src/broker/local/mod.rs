@@ -168,7 +168,7 @@ impl Broker for Local {
     }
 
     async fn reader(&self, options: ReadOptions) -> Result<Box<dyn Reader>> {
-        reader::open(&self.place, options).await
+        reader::open(&self.place, self.worker.give_store().await?, options).await
     }
 
     async fn subscription(&self, source: Source, options: SubscribeOptions) -> Result<Box<dyn Subscription>> {

@@ -94,6 +94,14 @@ impl Worker {
         .await
     }
 
+    /// Gives its store away, if it has one: who is about to open one need not. Its next job opens another.
+    pub async fn give_store(&self) -> Result<Option<Store>> {
+        if self.jobs.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).is_none() {
+            return Ok(None);
+        }
+        self.run("reader", |_, slot| Ok(slot.take())).await
+    }
+
     async fn run<T: Send + 'static>(
         &self,
         operation: &'static str,

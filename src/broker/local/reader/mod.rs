@@ -23,8 +23,12 @@ pub use newest::newest;
 /// Batches read ahead.
 const AHEAD: usize = 2;
 
-/// See [`Broker::reader`](crate::broker::Broker::reader).
-pub async fn open(place: &Arc<Place>, options: ReadOptions) -> Result<Box<dyn Reader>> {
+/// See [`Broker::reader`](crate::broker::Broker::reader). The store is one that is open already.
+pub async fn open(
+    place: &Arc<Place>,
+    store: Option<Store>,
+    options: ReadOptions,
+) -> Result<Box<dyn Reader>> {
     if options.partition.is_some() {
         let message = "a local topic has no partitions to choose from";
         return Err(
@@ -34,7 +38,7 @@ pub async fn open(place: &Arc<Place>, options: ReadOptions) -> Result<Box<dyn Re
     let (answer, answered) = oneshot::channel();
     let patience = place.patience.clone();
     let place = place.clone();
-    worker::spawn("reader", move || match begin(&place, &options) {
+    worker::spawn("reader", move || match begin(&place, store, &options) {
         Ok((work, reader)) => {
             if answer.send(Ok(reader)).is_ok() {
                 work.run();
@@ -47,9 +51,14 @@ pub async fn open(place: &Arc<Place>, options: ReadOptions) -> Result<Box<dyn Re
 }
 
 /// Resolves start and stop, and makes both halves.
-fn begin(place: &Arc<Place>, options: &ReadOptions) -> Result<(Work, LocalReader)> {
+fn begin(
+    place: &Arc<Place>,
+    store: Option<Store>,
+    options: &ReadOptions,
+) -> Result<(Work, LocalReader)> {
     // Who waits for what is to come may make the file; who looks at what is there may not.
     let store = match options.stop {
+        _ if store.is_some() => store,
         Stop::Never => Some(Store::open(place, "reader")?),
         Stop::Now | Stop::At(_) => Store::open_existing(place, "reader")?,
     };
