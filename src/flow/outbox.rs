@@ -21,7 +21,7 @@ pub struct Window {
 
 impl Default for Window {
     fn default() -> Window {
-        Window { events: 50_000, bytes: 4 << 20 }
+        Window { events: 50_000, bytes: 6 << 20 }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::broker::{Error, Kind, PublishOptions, Publisher, Receipts, Result};
 use crate::event::{Events, Millis};
 
 /// A transaction ends at this many bytes, although more is queued: receipts come in time, and the lock is let go.
-const TRANSACTION: usize = 2 << 20;
+const TRANSACTION: usize = 3 << 20;
 /// The log of a bulk publisher.
 const LOG: u64 = 64 << 20;
 /// Who publishes so many transactions is no one-shot.
