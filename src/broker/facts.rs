@@ -45,7 +45,7 @@ pub struct GroupInfo {
     pub group: String,
     /// When the oldest unsettled event was stored, where the broker tells.
     pub oldest: Option<Millis>,
-    /// Its dead-letter topic.
+    /// Its dead-letter topic, where the broker remembers which it is (Kafka does not).
     pub dead_letters: Option<String>,
     /// Members at work now; `None` where the broker knows no members (SQS).
     pub members: Option<u32>,

@@ -10,6 +10,8 @@ use evcat::broker::{Broker, Capabilities, Location, Result, Surroundings, local,
 #[cfg(feature = "kafka")]
 use crate::brokers;
 #[cfg(feature = "kafka")]
+use crate::kick;
+#[cfg(feature = "kafka")]
 use crate::scoped::Scoped;
 use crate::simulated::{self, Shape};
 
@@ -41,6 +43,8 @@ pub struct Habits {
     pub releases_at_once: bool,
     /// A release counts as an attempt.
     pub counts_releases: bool,
+    /// A group remembers its dead-letter topic.
+    pub knows_dead_letters: bool,
     /// Retention by number of events too, and what is over it is gone at once; else by age alone, sooner or later.
     pub keeps_by_count: bool,
 }
@@ -53,7 +57,7 @@ pub trait World {
     fn nowhere(&self) -> Arc<dyn Broker>;
     /// Whether nothing has been made where nobody is.
     fn nowhere_is_untouched(&self) -> bool;
-    /// Cuts the connections of all members; only where there are no leases.
+    /// Makes all members of the group `g` lose what they hold; only where there are no leases.
     fn cut(&self);
 }
 
@@ -73,6 +77,7 @@ pub const FIXTURES: &[Fixture] = &[
             gives_up_order: true,
             releases_at_once: true,
             counts_releases: false,
+            knows_dead_letters: true,
             keeps_by_count: true,
         },
     },
@@ -89,6 +94,7 @@ pub const FIXTURES: &[Fixture] = &[
             gives_up_order: false,
             releases_at_once: false,
             counts_releases: false,
+            knows_dead_letters: false,
             keeps_by_count: false,
         },
     },
@@ -138,6 +144,7 @@ const QUEUES: Habits = Habits {
     gives_up_order: false,
     releases_at_once: false,
     counts_releases: false,
+    knows_dead_letters: true,
     keeps_by_count: true,
 };
 
@@ -220,11 +227,21 @@ impl Shared {
     }
 }
 
+/// What the cases want of a topic that a broker as it comes does not give: events of 1 MiB and a little, from any time,
+/// kept for as long as the case takes.
+#[cfg(feature = "kafka")]
+const TOPICS: [(&str, &str); 3] = [
+    ("topic.max.message.bytes", "2000000"),
+    ("topic.message.timestamp.after.max.ms", "9223372036854775807"),
+    ("topic.retention.ms", "-1"),
+];
+
 #[cfg(feature = "kafka")]
 fn open_url(url: &str) -> Arc<dyn Broker> {
     let (scheme, rest) = url.split_once(':').unwrap();
     let location = Location { scheme: scheme.into(), rest: rest.into() };
-    open(&location, surroundings("/nonexistent".as_ref())).unwrap()
+    let options = TOPICS.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    open(&location, Surroundings { options, ..surroundings("/nonexistent".as_ref()) }).unwrap()
 }
 
 #[cfg(feature = "kafka")]
@@ -243,7 +260,9 @@ impl World for Shared {
     }
 
     fn cut(&self) {
-        panic!("the connections of other cases would be cut too");
+        let (_, rest) = self.url.split_once("://").unwrap();
+        let address = rest.split(['?', ',', '/']).next().unwrap();
+        kick::all_members(address, &format!("{}g", self.prefix)).unwrap();
     }
 }
 

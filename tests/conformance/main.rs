@@ -14,6 +14,8 @@ mod brokers;
 mod claim;
 mod fixture;
 mod groups;
+#[cfg(feature = "kafka")]
+mod kick;
 mod kit;
 mod letters;
 mod member;

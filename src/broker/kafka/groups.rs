@@ -12,7 +12,7 @@ use super::admin::{Committed, Description, NewTopic};
 use super::client::Client;
 use super::error::About;
 use super::places::{self, Span};
-use super::{name, topics};
+use super::{name, oldest, topics};
 use crate::broker::{Count, Error, GroupInfo, Kind, Result, Source, Start};
 use crate::event::{Name, Position};
 
@@ -57,7 +57,9 @@ pub async fn groups(kafka: &Kafka, glob: &str) -> Result<Vec<GroupInfo>> {
         }
     }
     infos.sort_by(|a, b| (&a.topic, &a.group).cmp(&(&b.topic, &b.group)));
-    Ok(infos)
+    let told = stream::iter(infos)
+        .map(|info| async move { Ok(GroupInfo { oldest: oldest::of(kafka, &info).await?, ..info }) });
+    told.buffered(AT_ONCE).try_collect().await
 }
 
 fn facts(topic: &Name, group: &Description, spans: &[&Span], committed: &[Committed]) -> GroupInfo {

@@ -152,7 +152,11 @@ impl Letters {
                         let _ = answer.send(answers);
                     }
                     Some(Command::Close(answer)) => {
-                        let _ = answer.send(Ok(()));
+                        let visible = match &mut self.operator {
+                            Some(operator) => operator.until_visible().await,
+                            None => Ok(()),
+                        };
+                        let _ = answer.send(visible);
                         return;
                     }
                     None => return,

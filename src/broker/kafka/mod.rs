@@ -26,6 +26,7 @@ mod metadata;
 mod moves;
 mod name;
 mod news;
+mod oldest;
 mod options;
 mod part;
 mod partitions;

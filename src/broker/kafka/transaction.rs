@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Kafka;
+use super::admin::LATEST;
 use super::client::{Client, Role};
 use super::error::{About, Trouble};
 use super::produce::{Room, Topic, reports};
@@ -27,6 +28,8 @@ pub struct Operator {
     topics: HashMap<Name, Topic>,
     room: Room,
     sent: Sent,
+    /// The last of what says what is settled.
+    noted: Option<(Name, i32, i64)>,
     caller: Caller,
 }
 
@@ -83,7 +86,7 @@ impl Operator {
         // With a broker that it knows the library begins at once, without it after half a second.
         caller.client.describe_topics(&caller.about(), &[letters]).await?;
         caller.call(sys::rd_kafka_init_transactions).await?;
-        Ok(Operator { topics, room, sent, caller })
+        Ok(Operator { topics, room, sent, noted: None, caller })
     }
 
     /// Stores these, and what `settles` makes of their places, all or nothing.
@@ -106,13 +109,36 @@ impl Operator {
         if !refused.is_empty() {
             return self.give_up(refused).await.map(Ended::Refused);
         }
-        let stored = self.send(settles(&places)).await;
+        let notes = settles(&places);
+        let topic = notes.last().map(|note| note.topic().clone());
+        let stored = self.send(notes).await;
+        let noted = topic.zip(stored.last().and_then(|stored| stored.as_ref().ok()).cloned());
         let refused = failed(stored);
         if let Some((_, error)) = self.give_up_if(refused).await?.into_iter().next() {
             return Err(error);
         }
         self.caller.call(sys::rd_kafka_commit_transaction).await?;
+        self.noted = noted.and_then(|(topic, at)| Some((topic, at.partition()?, at.offset()?)));
         Ok(Ended::Committed(places))
+    }
+
+    /// Waits until who looks sees what was committed. The broker answers a commit once it is sure to happen, and makes it
+    /// visible a little later: who asked then would find dead letters that were settled already.
+    pub async fn until_visible(&mut self) -> Result<()> {
+        let Some((topic, partition, offset)) = &self.noted else { return Ok(()) };
+        let about = self.caller.about();
+        let until = Instant::now() + self.caller.patience;
+        loop {
+            let asked = [(topic.clone(), *partition, LATEST)];
+            let answers = self.caller.client.offsets(&about, &asked, true).await?;
+            match answers.into_iter().next() {
+                Some(Ok(end)) if end.offset <= *offset && Instant::now() < until => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                Some(Err(trouble)) => return Err(trouble.error(&about, &self.caller.client)),
+                _ => return Ok(()),
+            }
+        }
     }
 
     async fn give_up_if(&mut self, refused: Vec<(usize, Trouble)>) -> Result<Vec<(usize, Error)>> {
@@ -133,7 +159,7 @@ impl Operator {
     /// Hands events to the library, and waits for what it reports on each.
     async fn send(&mut self, events: Vec<Event>) -> Vec<std::result::Result<Position, Trouble>> {
         self.sent = Sent { answers: events.iter().map(|_| None).collect(), events };
-        let Operator { topics, room, sent, caller: Caller { client, .. } } = self;
+        let Operator { topics, room, sent, caller: Caller { client, .. }, noted: _ } = self;
         let Sent { events, answers } = sent;
         let mut first = 0;
         for run in events.chunk_by(|a, b| a.topic() == b.topic()) {

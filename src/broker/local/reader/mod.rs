@@ -24,11 +24,7 @@ pub use newest::newest;
 const AHEAD: usize = 2;
 
 /// See [`Broker::reader`](crate::broker::Broker::reader). The store is one that is open already.
-pub async fn open(
-    place: &Arc<Place>,
-    store: Option<Store>,
-    options: ReadOptions,
-) -> Result<Box<dyn Reader>> {
+pub async fn open(place: &Arc<Place>, store: Option<Store>, options: ReadOptions) -> Result<Box<dyn Reader>> {
     if options.partition.is_some() {
         let message = "a local topic has no partitions to choose from";
         return Err(
@@ -51,11 +47,7 @@ pub async fn open(
 }
 
 /// Resolves start and stop, and makes both halves.
-fn begin(
-    place: &Arc<Place>,
-    store: Option<Store>,
-    options: &ReadOptions,
-) -> Result<(Work, LocalReader)> {
+fn begin(place: &Arc<Place>, store: Option<Store>, options: &ReadOptions) -> Result<(Work, LocalReader)> {
     // Who waits for what is to come may make the file; who looks at what is there may not.
     let store = match options.stop {
         _ if store.is_some() => store,
