@@ -15,6 +15,7 @@ mod claim;
 mod fixture;
 mod groups;
 #[cfg(feature = "kafka")]
+#[path = "../support/kick.rs"]
 mod kick;
 mod kit;
 mod letters;

@@ -6,6 +6,8 @@
 mod brokers;
 mod connections;
 mod groups;
+#[path = "../support/kick.rs"]
+mod kick;
 mod members;
 #[path = "../support/proxy.rs"]
 mod proxy;

@@ -13,7 +13,7 @@ use evcat::event::Event;
 use tokio::time::timeout;
 
 use crate::brokers::kafka;
-use crate::{DEADLINE, broker, publish_by_kcat, run, try_broker, unique, until};
+use crate::{DEADLINE, address, broker, kick, publish_by_kcat, run, try_broker, unique, until};
 
 /// How both protocols are asked for.
 const PROTOCOLS: [&[(&str, &str)]; 2] = [&[], &[("group.protocol", "consumer")]];
@@ -304,6 +304,25 @@ fn a_member_that_is_killed_is_replaced_and_what_it_settled_stays() {
         assert_eq!(begun, 10, "those that were not finished come again");
         assert!(again.len() < 95, "what it settled does not come again: {}", again.len());
         assert_eq!(lag(&broker, &topic, &group).await, 0);
+    });
+}
+
+/// A member that was taken out of its group and has not heard of it.
+#[test]
+fn what_went_to_somebody_else_is_never_answered_as_settled() {
+    let Some(url) = kafka() else { return };
+    run(async {
+        let (broker, topic, group) = rig(&url, 1, 10).await;
+        let mut first = Member::of(&broker, &topic, &group, working(10)).await;
+        let held = first.take(10).await;
+        first.ack(&held[..4]).await;
+        kick::all_members(address(&url), &group).unwrap();
+        for answer in first.settle(&held[4..], Settlement::Ack).await {
+            assert_eq!(answer.unwrap_err().kind(), Kind::Lost);
+        }
+        first.close().await;
+        let mut second = Member::of(&broker, &topic, &group, to_the_end(10)).await;
+        assert_eq!(second.drain().await, (4..10).map(|i| format!("0-{i}")).collect::<Vec<_>>());
     });
 }
 

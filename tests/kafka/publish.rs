@@ -238,7 +238,10 @@ fn the_order_holds_on_a_link_that_breaks() {
     const EVENTS: usize = 20_000;
     run(async {
         let topic = topic(&*broker(&url), "breaks", 1).await;
-        let publisher = broker(&proxy.url()).publisher(PublishOptions::default()).await.unwrap();
+        // So that some requests get through before the next break.
+        let small = [("batch.size", "20000")];
+        let broker = try_broker(&proxy.url(), DEADLINE, &small).unwrap();
+        let publisher = broker.publisher(PublishOptions::default()).await.unwrap();
         proxy.break_after(150_000);
         let mut waiting = Vec::new();
         for call in 0..EVENTS / 100 {

@@ -1,4 +1,5 @@
-//! Commits of a member: one at a time, some in a second, each with all that changed.
+//! Commits of a member: one at a time, each with all that was settled while the one before was on its way. So none waits
+//! for another, and there are as many in a second as the broker answers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,14 +13,16 @@ use super::partitions::{self, Partitions};
 use super::queue::Queue;
 use super::sys::{self, Code};
 
-/// The least time from one to the next. What is settled first after a pause is committed at once.
-const PACE: Duration = Duration::from_millis(100);
+/// From one that failed to the next.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// See the module.
 pub struct Commits {
     client: Client,
     /// Where the answers come.
     queue: Queue,
+    /// How many there were.
+    made: u64,
     /// One is on its way.
     under_way: bool,
     /// Not before this.
@@ -30,7 +33,12 @@ impl Commits {
     /// None so far.
     pub fn new(client: &Client) -> Commits {
         let queue = client.queue();
-        Commits { client: client.clone(), queue, under_way: false, next: Instant::now() }
+        Commits { client: client.clone(), queue, made: 0, under_way: false, next: Instant::now() }
+    }
+
+    /// How many were made: what is settled now is in one behind them.
+    pub fn made(&self) -> u64 {
+        self.made
     }
 
     /// When the next one is to be made, if one is.
@@ -43,9 +51,9 @@ impl Commits {
         !self.under_way && parts.all(|part| !part.dirty)
     }
 
-    /// Commits what changed. `now`: without regard to the pace.
-    pub fn commit(&mut self, parts: &mut BTreeMap<u64, Part>, now: bool) -> Result<(), Trouble> {
-        if self.under_way || (!now && self.next > Instant::now()) {
+    /// Commits what changed.
+    pub fn commit(&mut self, parts: &mut BTreeMap<u64, Part>) -> Result<(), Trouble> {
+        if self.under_way || self.next > Instant::now() {
             return Ok(());
         }
         let mut list = Partitions::new(parts.len());
@@ -58,7 +66,7 @@ impl Commits {
         if count == 0 {
             return Ok(());
         }
-        self.next = Instant::now() + PACE;
+        self.made += 1;
         // SAFETY: the client is a member of a group; all live.
         match unsafe { sys::commit(self.client.raw(), list.raw(), self.queue.raw()) } {
             Code::OK => {
@@ -67,6 +75,7 @@ impl Commits {
             }
             code => {
                 parts.values_mut().for_each(|part| part.dirty = true);
+                self.next = Instant::now() + PAUSE;
                 Err(Trouble::of(code))
             }
         }
@@ -87,14 +96,20 @@ impl Commits {
                     Code::OK => whole.clone(),
                     code => Some(Trouble::of(code)),
                 };
-                let Some(trouble) = trouble else { continue };
                 let part =
                     parts.values_mut().find(|part| part.number == at.partition && *part.topic == *at.topic);
-                if let Some(part) = part {
-                    part.dirty = true;
+                match (trouble, part) {
+                    (None, Some(part)) => part.committed = self.made,
+                    (None, None) => {}
+                    (Some(trouble), part) => {
+                        part.into_iter().for_each(|part| part.dirty = true);
+                        failed = Some(trouble);
+                    }
                 }
-                failed = Some(trouble);
             }
+        }
+        if failed.is_some() {
+            self.next = Instant::now() + PAUSE;
         }
         failed.map_or(Ok(()), Err)
     }

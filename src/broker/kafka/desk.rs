@@ -15,10 +15,11 @@ use tokio::sync::{Notify, OnceCell, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::Kafka;
+use super::answers::{Acked, Answers, Call};
 use super::client::Client;
 use super::commits::Commits;
 use super::error::{About, Trouble};
-use super::moves::{Moved, Moves};
+use super::moves::{Moved, Moves, Stored};
 use super::part::{Part, Taken};
 use super::queue::{Event, Queue};
 use super::rebalance::Change;
@@ -75,6 +76,8 @@ pub struct Desk {
     pub change: Option<Change>,
     /// Partitions were assigned once, perhaps none.
     pub joined: bool,
+    /// Who waits for a commit.
+    pub answers: Answers,
     queue: Queue,
     moves: Moves,
     moving: FuturesUnordered<Moved>,
@@ -130,6 +133,7 @@ impl Desk {
             wake: Arc::default(),
             change: None,
             joined: false,
+            answers: Answers::default(),
             queue,
             moves: Moves { kafka: kafka.clone(), publisher: Arc::new(OnceCell::new()) },
             moving: FuturesUnordered::new(),
@@ -169,9 +173,7 @@ impl Desk {
                 },
                 () = self.queue.filled() => {}
                 () = self.commits.wait() => {}
-                Some((moved, answer)) = self.moving.next(), if !self.moving.is_empty() => {
-                    self.moved(moved, answer);
-                }
+                Some(moved) = self.moving.next(), if !self.moving.is_empty() => self.moved(moved),
                 committed = asked(self.change.as_mut().and_then(Change::asked)) => self.assigned(committed),
                 others = asked(self.others.as_mut()) => {
                     self.others = None;
@@ -211,6 +213,13 @@ impl Desk {
         if let Err(trouble) = self.commits.answered(&mut self.parts) {
             self.not_committed(trouble);
         }
+        self.answer();
+    }
+
+    /// Answers those whose commit was made, or never will be.
+    pub fn answer(&mut self) {
+        let group = &self.group;
+        self.answers.answer(&self.parts, || lost(group));
     }
 
     fn hear(&mut self, event: &Event) {
@@ -257,58 +266,61 @@ impl Desk {
 
     fn settle(&mut self, items: Vec<(Token, Settlement)>, answer: oneshot::Sender<Vec<Answer>>) {
         let mut answers = Vec::with_capacity(items.len());
-        let mut moves = Vec::new();
+        let (mut acked, mut moves) = (Vec::new(), Vec::new());
         for (token, how) in items {
+            let at = answers.len();
             answers.push(match how {
-                Settlement::Ack => self.ack(token).map(|()| None),
+                Settlement::Ack => self.ack(at, token).map(|one| {
+                    acked.push(one);
+                    None
+                }),
                 Settlement::Release => self.release(token).map(|()| None),
                 Settlement::Retry(_) => Err(self.refuse("Kafka cannot hold a retry back")),
                 Settlement::Move { only: Some(_), .. } => {
                     Err(self.refuse("an event goes to every group here, not to one alone"))
                 }
                 Settlement::Move { event, only: None } if self.held.contains_key(&token) => {
-                    moves.push((answers.len(), token, *event));
+                    moves.push((at, token, *event));
                     Ok(None)
                 }
-                Settlement::Move { .. } => Err(self.lost()),
+                Settlement::Move { .. } => Err(lost(&self.group)),
             });
         }
+        let call = Call { answers, asked: answer, acked };
         match moves.is_empty() {
-            // Who asked may have given up waiting.
-            true => drop(answer.send(answers)),
-            false => self.moving.push(self.moves.send(answers, moves, answer)),
+            true => self.answers.push(call),
+            false => self.moving.push(self.moves.send(call, moves)),
         }
     }
 
     /// The events of moves were stored, or not.
-    fn moved(&mut self, mut moved: super::moves::Stored, answer: oneshot::Sender<Vec<Answer>>) {
-        for (at, token, stored) in moved.stored {
-            moved.answers[at] = stored.and_then(|receipt| self.ack(token).map(|()| Some(receipt)));
+    fn moved(&mut self, moved: Stored) {
+        let Stored { mut call, stored } = moved;
+        for (at, token, stored) in stored {
+            call.answers[at] = stored.and_then(|receipt| {
+                call.acked.push(self.ack(at, token)?);
+                Ok(Some(receipt))
+            });
         }
-        drop(answer.send(moved.answers));
+        self.answers.push(call);
     }
 
-    fn ack(&mut self, token: Token) -> Result<()> {
-        let Slot { part, offset, bytes } = self.held.remove(&token).ok_or_else(|| self.lost())?;
+    fn ack(&mut self, at: usize, token: Token) -> Result<Acked> {
+        let Slot { part, offset, bytes } = self.held.remove(&token).ok_or_else(|| lost(&self.group))?;
         self.bytes -= bytes;
         if let Some(part) = self.parts.get_mut(&part) {
             part.ack(offset);
         }
-        Ok(())
+        Ok(Acked { at, part, made: self.commits.made() })
     }
 
     fn release(&mut self, token: Token) -> Result<()> {
-        let Slot { part, bytes, .. } = self.held.remove(&token).ok_or_else(|| self.lost())?;
+        let Slot { part, bytes, .. } = self.held.remove(&token).ok_or_else(|| lost(&self.group))?;
         self.bytes -= bytes;
         if let Some(part) = self.parts.get_mut(&part) {
             part.release();
         }
         Ok(())
-    }
-
-    fn lost(&self) -> Error {
-        let message = "its partition went to another member";
-        Error::new(Kind::Lost, "settle", self.about().subject, message)
     }
 
     fn refuse(&self, message: &str) -> Error {
@@ -395,7 +407,7 @@ impl Desk {
 
     /// What is done now and then.
     fn tidy(&mut self) {
-        if let Err(trouble) = self.commits.commit(&mut self.parts, false) {
+        if let Err(trouble) = self.commits.commit(&mut self.parts) {
             self.not_committed(trouble);
         }
         let (Some(ends), false) = (&self.ends, self.over) else { return };
@@ -445,6 +457,7 @@ impl Desk {
 
     /// Ends with an error, the first of which is the one that counts.
     pub fn fail(&mut self, error: Error) {
+        self.answers.fail(&error);
         if !std::mem::replace(&mut self.over, true) {
             self.tell(Err(error));
         }
@@ -459,11 +472,20 @@ impl Desk {
     /// Leaves: commits what is settled, and gives back the rest by going. Errors: what was settled last comes again.
     async fn leave(&mut self) -> Result<()> {
         let committed = self.commit_last().await;
+        self.answer();
+        if let Err(error) = &committed {
+            self.answers.fail(error);
+        }
         self.held.clear();
         self.parts.clear();
         membership::end(&self.client, &self.queue, self.change.take()).await;
         committed
     }
+}
+
+fn lost(group: &str) -> Error {
+    let message = "its partition went to another member";
+    Error::new(Kind::Lost, "settle", About::group("settle", group).subject, message)
 }
 
 /// Waits for what was asked; for ever if nothing was.

@@ -8,6 +8,7 @@
 #![allow(dead_code, unused_imports, reason = "until publisher, reader and subscription stand on it")]
 
 mod admin;
+mod answers;
 mod check;
 mod client;
 mod commits;

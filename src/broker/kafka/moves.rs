@@ -4,9 +4,9 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::sync::{OnceCell, oneshot};
+use tokio::sync::OnceCell;
 
-use super::subscription::Answer;
+use super::answers::Call;
 use super::{Kafka, publisher};
 use crate::broker::{PublishOptions, Publisher, Receipt, Result, Token};
 use crate::event::Event;
@@ -21,23 +21,18 @@ pub struct Moves {
 
 /// What became of the moves of one call of `settle`.
 pub struct Stored {
-    /// The answers of the call; those of its moves are to be put in.
-    pub answers: Vec<Answer>,
+    /// The call; the answers of its moves are to be put in.
+    pub call: Call,
     /// Of each move its place among them, its delivery, and where it was stored.
     pub stored: Vec<(usize, Token, Result<Receipt>)>,
 }
 
-/// Moves under way, and who waits for the answers.
-pub type Moved = Pin<Box<dyn Future<Output = (Stored, oneshot::Sender<Vec<Answer>>)> + Send>>;
+/// Moves under way.
+pub type Moved = Pin<Box<dyn Future<Output = Stored> + Send>>;
 
 impl Moves {
     /// Stores these events; each is the move of a delivery, whose answer has its place among `answers`.
-    pub fn send(
-        &self,
-        answers: Vec<Answer>,
-        moves: Vec<(usize, Token, Event)>,
-        answer: oneshot::Sender<Vec<Answer>>,
-    ) -> Moved {
+    pub fn send(&self, call: Call, moves: Vec<(usize, Token, Event)>) -> Moved {
         let (kafka, publisher) = (self.kafka.clone(), self.publisher.clone());
         Box::pin(async move {
             let (places, events): (Vec<_>, Vec<_>) =
@@ -50,7 +45,7 @@ impl Moves {
             };
             let places = places.into_iter().zip(receipts);
             let stored = places.map(|((at, token), receipt)| (at, token, receipt)).collect();
-            (Stored { answers, stored }, answer)
+            Stored { call, stored }
         })
     }
 }

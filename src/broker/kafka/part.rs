@@ -21,6 +21,8 @@ pub struct Part {
     pub leaves: bool,
     /// Something was settled that was not committed.
     pub dirty: bool,
+    /// The last [commit](super::commits::Commits) that had it.
+    pub committed: u64,
     queue: Queue,
     /// All before it was handed out, or was settled, or is not there.
     next: i64,
@@ -44,7 +46,8 @@ impl Part {
     /// One that was assigned with what was settled of it; `queue` has what was fetched from the base on.
     pub fn new(topic: Name, number: i32, holes: Holes, queue: Queue, stop: Option<i64>) -> Part {
         let next = holes.base();
-        Part { topic, number, holes, held: 0, leaves: false, dirty: false, queue, next, released: 0, stop }
+        let (held, released, leaves, dirty, committed) = (0, 0, false, false, 0);
+        Part { topic, number, holes, held, leaves, dirty, committed, queue, next, released, stop }
     }
 
     /// Nothing more will be handed out.

@@ -93,7 +93,7 @@ impl Desk {
         // SAFETY: the client is live.
         if unsafe { sys::rd_kafka_assignment_lost(self.client.raw()) } != 0 {
             self.lose(&parts);
-            parts.iter().for_each(|name| drop(self.parts.remove(name)));
+            self.part_with(&parts);
             self.let_go(&list);
             return;
         }
@@ -126,16 +126,23 @@ impl Desk {
         let Some(Change::Going { parts, until, .. }) = &self.change else { return };
         let going = || parts.iter().filter_map(|name| self.parts.get(name));
         if !self.commits.is_clean(going()) && *until > now {
-            // Where that fails it is tried again, at its pace.
-            if let Err(trouble) = self.commits.commit(&mut self.parts, false) {
+            // Where that fails it is tried again, after a pause.
+            if let Err(trouble) = self.commits.commit(&mut self.parts) {
                 tracing::debug!(?trouble, "not committed");
             }
             return;
         }
         if let Some(Change::Going { list, parts, .. }) = self.change.take() {
-            parts.iter().for_each(|name| drop(self.parts.remove(name)));
+            self.part_with(&parts);
             self.let_go(&list);
         }
+    }
+
+    /// They are not ours any more, and what of them waits for a commit is answered.
+    fn part_with(&mut self, parts: &[u64]) {
+        self.answer();
+        parts.iter().for_each(|name| drop(self.parts.remove(name)));
+        self.answer();
     }
 
     /// What comes is ours from now on.
@@ -226,7 +233,7 @@ impl Desk {
         let until = Instant::now() + COMMIT;
         let mut failed = None;
         while !self.commits.is_clean(self.parts.values()) {
-            let committed = self.commits.commit(&mut self.parts, failed.is_none());
+            let committed = self.commits.commit(&mut self.parts);
             let due = self.commits.due(&self.parts).unwrap_or(until);
             if Instant::now() >= until {
                 break;

@@ -264,7 +264,8 @@ fn wish(about: &About, topic: &str, given: &[(String, String)], settings: &super
     };
     let mut wish = Wish { partitions: None, replication: None, configs: HashMap::new() };
     for (key, value) in settings.all_given() {
-        if let Some(config) = key.strip_prefix(TOPIC_PREFIX) {
+        // `topic.metadata.` is the library's own.
+        if let Some(config) = key.strip_prefix(TOPIC_PREFIX).filter(|_| options::is_own(key)) {
             wish.configs.insert(config.to_owned(), value.to_owned());
         }
     }
