@@ -63,7 +63,8 @@ for step in steps:
         asked = AdminClient(config).delete_records([TopicPartition(topic, 0, int(number))])
         [answer.result() for answer in asked.values()]
     elif verb == "partitions":
-        asked = AdminClient(config).create_partitions([NewPartitions(topic, int(number))])
+        admin = AdminClient(config)
+        asked = admin.create_partitions([NewPartitions(topic, int(number))])
         [answer.result() for answer in asked.values()]
     else:
         sys.exit(f"no such step: {step}")

@@ -111,6 +111,9 @@ const BUSY: &[Code] = &[
     Code::NOT_CONTROLLER,
     Code::LEADER_NOT_AVAILABLE,
     Code::NOT_LEADER_FOR_PARTITION,
+    Code::FENCED_LEADER_EPOCH,
+    Code::UNKNOWN_LEADER_EPOCH,
+    Code::OFFSET_NOT_AVAILABLE,
     Code::UNSTABLE_OFFSET_COMMIT,
 ];
 
@@ -186,6 +189,9 @@ fn verdict(code: Code, about: &About, user: Option<&str>) -> Verdict {
         | Code::LOCAL_WAIT_COORD
         | Code::LEADER_NOT_AVAILABLE
         | Code::NOT_LEADER_FOR_PARTITION
+        | Code::FENCED_LEADER_EPOCH
+        | Code::UNKNOWN_LEADER_EPOCH
+        | Code::OFFSET_NOT_AVAILABLE
         | Code::BROKER_NOT_AVAILABLE
         | Code::REPLICA_NOT_AVAILABLE
         | Code::NETWORK_EXCEPTION

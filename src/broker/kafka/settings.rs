@@ -134,6 +134,8 @@ fn base(
     set("security.protocol", &protocol);
     // Nobody asked for reports on this machine to whoever runs the broker, and they cost a request.
     set("enable.metrics.push", "false");
+    // The library doubles the pause up to ten seconds, and a broker that restarts is waited for by somebody.
+    set("reconnect.backoff.max.ms", "1000");
     if protocol.ends_with("ssl") && value(&["ssl.ca.location", "ssl.ca.pem"]).is_none() {
         // The OpenSSL in here was built without knowing where this system keeps whom it trusts.
         set("ssl.ca.location", "probe");

@@ -85,6 +85,10 @@ impl Client {
                     let timestamp = sys::rd_kafka_ListOffsetsResultInfo_timestamp(*info);
                     if let Some(i) = index.get(&(part.topic, part.partition)) {
                         answers[*i] = match part.code {
+                            // What librdkafka 2.12 says, without an error, of a broker that did not answer.
+                            Code::OK if part.offset == i64::from(sys::RD_KAFKA_OFFSET_INVALID) => {
+                                return Err(Trouble::of(Code::LOCAL_TIMED_OUT));
+                            }
                             Code::OK => Ok(Offset { offset: part.offset, timestamp }),
                             code => Err(Trouble::of(code)),
                         };
