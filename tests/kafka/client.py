@@ -60,12 +60,13 @@ for step in steps:
         producer.produce(topic, b"", partition=0)
         assert producer.flush(30) == 0
     elif verb == "delete":
-        asked = AdminClient(config).delete_records([TopicPartition(topic, 0, int(number))])
-        [answer.result() for answer in asked.values()]
+        admin = AdminClient(config)
+        asked = admin.delete_records([TopicPartition(topic, 0, int(number))])
+        [answer.result(30) for answer in asked.values()]
     elif verb == "partitions":
         admin = AdminClient(config)
         asked = admin.create_partitions([NewPartitions(topic, int(number))])
-        [answer.result() for answer in asked.values()]
+        [answer.result(30) for answer in asked.values()]
     else:
         sys.exit(f"no such step: {step}")
 # As a process that is killed: what is open stays so.
