@@ -134,10 +134,13 @@ async fn times(client: &Client, lanes: Vec<Lane>) -> Result<Vec<Vec<(i64, Millis
         let about = About::topic("reader", &lane.topic);
         intake.add(lane).map_err(|trouble| trouble.error(&about, client))?;
     }
-    while !intake.lanes().iter().all(Lane::is_done) {
+    loop {
         if let Some(trouble) = intake.sweep(&mut times) {
             let lane = intake.lanes()[trouble.at].clone();
             return Err(explain(client.clone(), lane, trouble).await);
+        }
+        if intake.lanes().iter().all(Lane::is_done) {
+            break;
         }
         tokio::select! {
             biased;
