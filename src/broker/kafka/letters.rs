@@ -40,6 +40,8 @@ pub struct Letters {
     minted: u64,
     in_flight: usize,
     operator: Option<Operator>,
+    /// The name of this run, where what it moved says so.
+    run: Option<String>,
     commands: mpsc::UnboundedReceiver<Command>,
     say: mpsc::UnboundedSender<Result<Received>>,
     /// The end or an error was said.
@@ -53,6 +55,12 @@ struct Turn {
     token: Token,
     place: (i32, i64),
     copy: Option<Event>,
+}
+
+impl Turn {
+    fn run(&self) -> Option<String> {
+        self.copy.as_ref()?.headers().text(own::REPLAY_RUN).map(str::to_owned)
+    }
 }
 
 impl Letters {
@@ -128,6 +136,7 @@ impl Letters {
             minted: 0,
             in_flight: options.in_flight.max(1),
             operator: None,
+            run: None,
             commands,
             say,
             over: false,
@@ -276,6 +285,7 @@ impl Letters {
             let letters = &self.letters;
             match operator.transact(copies, |places| notes(letters, &turns, places)).await? {
                 Ended::Committed(places) => {
+                    self.run = self.run.take().or_else(|| turns.iter().find_map(Turn::run));
                     let mut places = places.into_iter();
                     for turn in turns {
                         let position = turn.copy.is_some().then(|| places.next()).flatten();
@@ -317,9 +327,10 @@ impl Letters {
         }
         let before = self.settled.last_run.take();
         let known = self.settled.read_on(&self.kafka, &self.letters).await.is_ok();
-        let who = match self.settled.last_run.clone().filter(|_| known) {
-            Some(run) if Some(&run) != before.as_ref() => format!("run {run} has taken over"),
-            _ => "another run has taken over".to_owned(),
+        let others = |run: &String| known && ![&before, &self.run].contains(&&Some(run.clone()));
+        let who = match self.settled.last_run.clone().filter(others) {
+            Some(run) => format!("run {run} has taken over"),
+            None => "another run has taken over".to_owned(),
         };
         (self.reader, self.operator) = (None, None);
         self.read.clear();
@@ -357,14 +368,14 @@ fn notes(letters: &str, turns: &[Turn], places: &[Position]) -> Vec<Event> {
     let topic: Name = settled::topic_of(letters).into();
     let mut entries: BTreeMap<i32, Entry> = BTreeMap::new();
     let mut places = places.iter();
-    for Turn { place: (partition, offset), copy, .. } in turns {
-        let run = copy.as_ref().and_then(|copy| copy.headers().text(own::REPLAY_RUN)).map(str::to_owned);
+    for turn in turns {
+        let Turn { place: (partition, offset), copy, .. } = turn;
         let entry = entries.entry(*partition).or_insert_with(|| Entry {
             partition: *partition,
             run: None,
             done: Vec::new(),
         });
-        entry.run = entry.run.take().or(run);
+        entry.run = entry.run.take().or_else(|| turn.run());
         let to = copy.as_ref().map(|copy| copy.topic().to_string());
         let known = entry.done.iter().position(|deed| deed.to == to);
         let at = known.unwrap_or_else(|| {

@@ -151,9 +151,12 @@ impl Operator {
         // One that failed takes with it those that wait behind it: they were purged, and are no reason.
         let reason = |code| !matches!(code, Code::LOCAL_PURGE_QUEUE | Code::LOCAL_PURGE_INFLIGHT);
         let has_reason = refused.iter().any(|(_, trouble)| reason(trouble.code));
-        let about = About::topic("send", &self.caller.letters);
         let refused = refused.into_iter().filter(|(_, trouble)| !has_reason || reason(trouble.code));
-        Ok(refused.map(|(at, trouble)| (at, trouble.error(&about, &self.caller.client))).collect())
+        let error = |(at, trouble): (usize, Trouble)| {
+            let topic = self.sent.events.get(at).map_or(&self.caller.letters, Event::topic);
+            (at, trouble.error(&About::topic("send", topic), &self.caller.client))
+        };
+        Ok(refused.map(error).collect())
     }
 
     /// Hands events to the library, and waits for what it reports on each.
