@@ -2,7 +2,8 @@
 
 Each event's payload is its number. Steps: plain:N, commit:N, abort:N and open:N (in a transaction that is left open, as
 of a process that was killed); headers; delete:OFFSET (all records before it); partitions:N; compact:N (keys a and b);
-committed and all, which print the payloads of committed transactions, or of all.
+committed and all, which print the payloads of committed transactions, or of all; redrive:TARGET:N, which moves N on
+from where it came to the last time, each in a transaction of its own.
 """
 
 import os
@@ -54,6 +55,24 @@ def read(isolation):
     sys.stdout.flush()
 
 
+def redrive(target, count):
+    group = {"group.id": f"redrive-{topic}", "enable.auto.commit": False}
+    consumer = Consumer({"bootstrap.servers": address, "isolation.level": "read_committed"} | group)
+    producer = Producer(config | {"transactional.id": f"redrive-{topic}"})
+    producer.init_transactions(30)
+    (place,) = consumer.committed([TopicPartition(topic, 0)], 30)
+    consumer.assign([TopicPartition(topic, 0, max(place.offset, 0))])
+    for _ in range(count):
+        message = consumer.poll(30)
+        assert message.error() is None, message.error()
+        producer.begin_transaction()
+        producer.produce(target, message.value(), message.key(), headers=message.headers())
+        assert producer.flush(30) == 0
+        after = TopicPartition(topic, 0, message.offset() + 1)
+        producer.send_offsets_to_transaction([after], consumer.consumer_group_metadata())
+        producer.commit_transaction(30)
+
+
 for step in steps:
     verb, _, number = step.partition(":")
     if verb == "plain":
@@ -66,6 +85,9 @@ for step in steps:
         transactional.abort_transaction(30)
     elif verb == "open":
         in_transaction(int(number))
+    elif verb == "redrive":
+        target, _, number = number.partition(":")
+        redrive(target, int(number))
     elif verb in ("committed", "all"):
         read({"committed": "read_committed", "all": "read_uncommitted"}[verb])
     elif verb == "compact":

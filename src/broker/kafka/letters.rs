@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 
 use super::desk::Command;
@@ -148,6 +149,13 @@ impl Letters {
     /// Until it is closed, or nobody is there any more.
     pub async fn run(mut self) {
         loop {
+            // What is handed out together is most often settled together, and a transaction costs the same for one.
+            while self.has_room()
+                && self.held.len() + self.read.len() < self.in_flight
+                && let Some(read) = next(&mut self.reader).now_or_never()
+            {
+                self.take(read);
+            }
             self.hand_out();
             if !self.over && self.reader.is_none() && self.read.is_empty() && self.held.is_empty() {
                 self.over = true;
