@@ -171,11 +171,11 @@ impl Letters {
                         let _ = answer.send(answers);
                     }
                     Some(Command::Close(answer)) => {
-                        let visible = match &mut self.operator {
-                            Some(operator) => operator.until_visible().await,
-                            None => Ok(()),
-                        };
-                        let _ = answer.send(visible);
+                        // Who does not see it yet does so later: what was committed is done.
+                        if let Some(operator) = &mut self.operator {
+                            let _ = operator.until_visible().await;
+                        }
+                        let _ = answer.send(Ok(()));
                         return;
                     }
                     None => return,
