@@ -13,6 +13,7 @@
 
 #[path = "../../tests/support/brokers.rs"]
 mod brokers;
+mod dlq;
 #[path = "../local/measure.rs"]
 #[allow(dead_code, reason = "some of it is for the embedded broker")]
 mod measure;
@@ -39,6 +40,7 @@ const ROWS: &[Group] = &[
     ("slow-link", publish::slow_link),
     ("read", read::read),
     ("few", read::few),
+    ("dlq", dlq::replay),
 ];
 
 fn main() {

@@ -5,6 +5,7 @@
 #[path = "../support/brokers.rs"]
 mod brokers;
 mod connections;
+mod dlq;
 mod groups;
 #[path = "../support/kick.rs"]
 mod kick;
@@ -13,6 +14,13 @@ mod members;
 mod proxy;
 mod publish;
 mod read;
+#[path = "../cli/rig.rs"]
+#[allow(
+    dead_code,
+    clippy::disallowed_methods,
+    reason = "a suite takes what it needs; tests read their own variables"
+)]
+mod rig;
 mod secure;
 mod topics;
 

@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 
 use super::desk::Command;
-use super::settled::{self, Deed, Entry, Settled};
+use super::settled::{self, Settled};
 use super::subscription::Answer;
 use super::transaction::{Ended, Operator};
 use super::{Kafka, places, reader, topics};
@@ -17,10 +18,12 @@ use crate::broker::{
     Delivery, Error, Kind, Read, ReadOptions, Reader, Receipt, Received, Result, Settlement, Start, Stop,
     SubscribeOptions, TAKEN_OVER, Token,
 };
-use crate::event::{Event, Headers, Name, Position, own};
+use crate::event::{Event, Name, Position};
 
 /// At most so many are settled in a transaction.
 const AT_ONCE: usize = 500;
+/// How often a transaction is tried that ended for no reason of its own.
+const TRIES: usize = 3;
 /// Bytes in hand from which no more are taken.
 const BYTES: usize = 16 << 20;
 
@@ -40,6 +43,8 @@ pub struct Letters {
     minted: u64,
     in_flight: usize,
     operator: Option<Operator>,
+    /// The name of this run, where what it moved says so.
+    run: Option<String>,
     commands: mpsc::UnboundedReceiver<Command>,
     say: mpsc::UnboundedSender<Result<Received>>,
     /// The end or an error was said.
@@ -53,6 +58,12 @@ struct Turn {
     token: Token,
     place: (i32, i64),
     copy: Option<Event>,
+}
+
+impl Turn {
+    fn run(&self) -> Option<String> {
+        settled::run_of(self.copy.as_ref()?)
+    }
 }
 
 impl Letters {
@@ -128,6 +139,7 @@ impl Letters {
             minted: 0,
             in_flight: options.in_flight.max(1),
             operator: None,
+            run: None,
             commands,
             say,
             over: false,
@@ -137,6 +149,13 @@ impl Letters {
     /// Until it is closed, or nobody is there any more.
     pub async fn run(mut self) {
         loop {
+            // What is handed out together is most often settled together, and a transaction costs the same for one.
+            while self.has_room()
+                && self.held.len() + self.read.len() < self.in_flight
+                && let Some(read) = next(&mut self.reader).now_or_never()
+            {
+                self.take(read);
+            }
             self.hand_out();
             if !self.over && self.reader.is_none() && self.read.is_empty() && self.held.is_empty() {
                 self.over = true;
@@ -152,11 +171,11 @@ impl Letters {
                         let _ = answer.send(answers);
                     }
                     Some(Command::Close(answer)) => {
-                        let visible = match &mut self.operator {
-                            Some(operator) => operator.until_visible().await,
-                            None => Ok(()),
-                        };
-                        let _ = answer.send(visible);
+                        // Who does not see it yet does so later: what was committed is done.
+                        if let Some(operator) = &mut self.operator {
+                            let _ = operator.until_visible().await;
+                        }
+                        let _ = answer.send(Ok(()));
                         return;
                     }
                     None => return,
@@ -241,22 +260,19 @@ impl Letters {
         while !turns.is_empty() {
             let rest = turns.split_off(turns.len().min(AT_ONCE));
             let some = std::mem::replace(&mut turns, rest);
-            let places: Vec<usize> = some.iter().map(|turn| turn.at).collect();
+            let mut open: Vec<_> = some.iter().map(|turn| (turn.at, turn.token)).collect();
             if let Err(error) = self.transact(some, &mut answers).await {
+                open.extend(turns.drain(..).map(|turn| (turn.at, turn.token)));
+                open.retain(|(at, token)| answers[*at].is_ok() && self.held.contains_key(token));
                 let error = self.explain(error).await;
-                let rest = places.into_iter().chain(turns.drain(..).map(|turn| turn.at));
-                rest.for_each(|at| {
-                    if answers[at].as_ref().is_ok_and(Option::is_none) {
-                        answers[at] = Err(error.clone());
-                    }
-                });
+                open.into_iter().for_each(|(at, _)| answers[at] = Err(error.clone()));
             }
         }
         answers
     }
 
-    /// Settles these in one transaction; without those that cannot be stored, if there are such. Errors: none of them
-    /// is settled.
+    /// Settles these in one transaction; in more where some cannot be stored, without those. Errors: none that is still
+    /// held is settled.
     async fn transact(&mut self, mut turns: Vec<Turn>, answers: &mut [Answer]) -> Result<()> {
         if self.operator.is_none() {
             self.operator = Some(Operator::take_over(&self.kafka, &self.letters).await?);
@@ -270,12 +286,18 @@ impl Letters {
             answers[turn.at] = Err(self.error(Kind::Lost, &format!("{who} has settled it since the plan")));
             self.forget(turn.token);
         }
-        while !turns.is_empty() {
-            let Some(operator) = &mut self.operator else { return Ok(()) };
+        let (mut groups, mut tried) = (vec![turns], 0);
+        while let Some(mut turns) = groups.pop() {
+            let Some(operator) = self.operator.as_mut().filter(|_| !turns.is_empty()) else { continue };
             let copies: Vec<Event> = turns.iter().filter_map(|turn| turn.copy.clone()).collect();
             let letters = &self.letters;
-            match operator.transact(copies, |places| notes(letters, &turns, places)).await? {
+            let notes = |places: &[Position]| {
+                settled::notes(letters, turns.iter().map(|turn| (turn.place, turn.copy.as_ref())), places)
+            };
+            match operator.transact(copies, notes).await? {
                 Ended::Committed(places) => {
+                    tried = 0;
+                    self.run = self.run.take().or_else(|| turns.iter().find_map(Turn::run));
                     let mut places = places.into_iter();
                     for turn in turns {
                         let position = turn.copy.is_some().then(|| places.next()).flatten();
@@ -284,13 +306,26 @@ impl Letters {
                         self.settled.add(turn.place.0, &[turn.place.1]);
                         self.forget(turn.token);
                     }
-                    return Ok(());
+                }
+                Ended::Refused(refused) if refused.is_empty() && tried < TRIES => {
+                    tried += 1;
+                    groups.push(turns);
+                }
+                Ended::Refused(refused) if refused.is_empty() => {
+                    let message = "the broker takes no transaction to its end";
+                    return Err(self.error(Kind::Broken, message));
                 }
                 Ended::Refused(refused) => {
                     // The others would fare no better.
                     let last = [Kind::Unreachable, Kind::InDoubt, Kind::Lost, Kind::Broken];
                     if let Some((_, error)) = refused.iter().find(|(_, error)| last.contains(&error.kind())) {
                         return Err(error.clone());
+                    }
+                    // For one event the broker refuses all that came with it.
+                    if refused.len() > 1 && refused.iter().all(|(_, error)| error.kind() == Kind::Rejected) {
+                        let half = turns.split_off(turns.len() / 2);
+                        groups.extend([half, turns]);
+                        continue;
                     }
                     let mut refused: BTreeMap<usize, Error> = refused.into_iter().collect();
                     let mut copy = 0;
@@ -304,6 +339,7 @@ impl Letters {
                         }
                         goes
                     });
+                    groups.push(turns);
                 }
             }
         }
@@ -317,9 +353,10 @@ impl Letters {
         }
         let before = self.settled.last_run.take();
         let known = self.settled.read_on(&self.kafka, &self.letters).await.is_ok();
-        let who = match self.settled.last_run.clone().filter(|_| known) {
-            Some(run) if Some(&run) != before.as_ref() => format!("run {run} has taken over"),
-            _ => "another run has taken over".to_owned(),
+        let others = |run: &String| known && ![&before, &self.run].contains(&&Some(run.clone()));
+        let who = match self.settled.last_run.clone().filter(others) {
+            Some(run) => format!("run {run} has taken over"),
+            None => "another run has taken over".to_owned(),
         };
         (self.reader, self.operator) = (None, None);
         self.read.clear();
@@ -350,39 +387,6 @@ impl Letters {
 
 fn place_of(event: &Event) -> Option<(i32, i64)> {
     Some((event.position().partition()?, event.position().offset()?))
-}
-
-/// What says that these are settled, one for each partition; the copies lie at `places`.
-fn notes(letters: &str, turns: &[Turn], places: &[Position]) -> Vec<Event> {
-    let topic: Name = settled::topic_of(letters).into();
-    let mut entries: BTreeMap<i32, Entry> = BTreeMap::new();
-    let mut places = places.iter();
-    for Turn { place: (partition, offset), copy, .. } in turns {
-        let run = copy.as_ref().and_then(|copy| copy.headers().text(own::REPLAY_RUN)).map(str::to_owned);
-        let entry = entries.entry(*partition).or_insert_with(|| Entry {
-            partition: *partition,
-            run: None,
-            done: Vec::new(),
-        });
-        entry.run = entry.run.take().or(run);
-        let to = copy.as_ref().map(|copy| copy.topic().to_string());
-        let known = entry.done.iter().position(|deed| deed.to == to);
-        let at = known.unwrap_or_else(|| {
-            let action = if to.is_some() { "moved" } else { "acked" };
-            entry.done.push(Deed { action: action.into(), to, at: Vec::new(), offsets: Vec::new() });
-            entry.done.len() - 1
-        });
-        entry.done[at].offsets.push(*offset);
-        if copy.is_some() {
-            entry.done[at].at.extend(places.next().map(Position::to_string));
-        }
-    }
-    let event = |entry: &Entry| {
-        // Plain text and numbers: there is nothing that JSON could not say.
-        let payload = serde_json::to_vec(entry).unwrap_or_default();
-        Event::new(&topic, None, Headers::default(), Some(&payload), None, Position::Unknown)
-    };
-    entries.values().map(event).collect()
 }
 
 /// What is read next; for ever if all was read.

@@ -7,7 +7,7 @@
 //! A record is JSON, such as `{"partition":0,"run":"k7m2","done":[{"action":"moved","to":"orders","at":["0:7"],
 //! "offsets":[3]}]}`. What was `acked` was dropped, or handled where the run was; `at` has the place of each copy.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ use super::reader;
 use super::sys::Code;
 use super::{Kafka, topics};
 use crate::broker::{Error, Kind, Read, ReadOptions, Result, Start, Stop};
-use crate::event::{Name, Position};
+use crate::event::{Event, Headers, Name, Position, own};
 
 /// What a topic of settled dead letters is called.
 pub fn topic_of(letters: &str) -> String {
@@ -51,6 +51,45 @@ pub struct Deed {
     pub at: Vec<String>,
     /// The dead letters.
     pub offsets: Vec<i64>,
+}
+
+/// The run that made a copy.
+pub fn run_of(copy: &Event) -> Option<String> {
+    copy.headers().text(own::REPLAY_RUN).map(str::to_owned)
+}
+
+/// What says that these are settled, one for each partition: their places, with the copies where they were moved, which
+/// lie at `at`.
+pub fn notes<'a>(
+    letters: &str,
+    settled: impl Iterator<Item = ((i32, i64), Option<&'a Event>)>,
+    at: &[Position],
+) -> Vec<Event> {
+    let topic: Name = topic_of(letters).into();
+    let mut entries: BTreeMap<i32, Entry> = BTreeMap::new();
+    let mut places = at.iter();
+    for ((partition, offset), copy) in settled {
+        let new = || Entry { partition, run: None, done: Vec::new() };
+        let entry = entries.entry(partition).or_insert_with(new);
+        entry.run = entry.run.take().or_else(|| run_of(copy?));
+        let to = copy.map(|copy| copy.topic().to_string());
+        let known = entry.done.iter().position(|deed| deed.to == to);
+        let at = known.unwrap_or_else(|| {
+            let action = if to.is_some() { "moved" } else { "acked" };
+            entry.done.push(Deed { action: action.into(), to, at: Vec::new(), offsets: Vec::new() });
+            entry.done.len() - 1
+        });
+        entry.done[at].offsets.push(offset);
+        if copy.is_some() {
+            entry.done[at].at.extend(places.next().map(Position::to_string));
+        }
+    }
+    let event = |entry: &Entry| {
+        // Plain text and numbers: there is nothing that JSON could not say.
+        let payload = serde_json::to_vec(entry).unwrap_or_default();
+        Event::new(&topic, None, Headers::default(), Some(&payload), None, Position::Unknown)
+    };
+    entries.values().map(event).collect()
 }
 
 /// What is settled of one topic of dead letters, as far as it was read.

@@ -22,6 +22,9 @@ const LONGEST: Duration = Duration::from_secs(900);
 /// Where nobody says how long.
 const USUAL: Duration = Duration::from_secs(60);
 
+/// How often what waits behind a failure is thrown away: what comes back from the broker waits again.
+const PURGES: Duration = Duration::from_millis(50);
+
 /// Who moves dead letters now.
 pub struct Operator {
     /// Go before the client.
@@ -52,7 +55,8 @@ impl Drop for Sent {
 pub enum Ended {
     /// All is there; the place of each copy.
     Committed(Vec<Position>),
-    /// Nothing is there, because of these: by their index.
+    /// Nothing is there, because of these: by their index. None: the same may go now. So ends the transaction behind one
+    /// that was refused, whose numbers the broker has not seen.
     Refused(Vec<(usize, Error)>),
 }
 
@@ -114,8 +118,11 @@ impl Operator {
         let stored = self.send(notes).await;
         let noted = topic.zip(stored.last().and_then(|stored| stored.as_ref().ok()).cloned());
         let refused = failed(stored);
-        if let Some((_, error)) = self.give_up_if(refused).await?.into_iter().next() {
-            return Err(error);
+        if !refused.is_empty() {
+            return match self.give_up(refused).await?.into_iter().next() {
+                Some((_, error)) => Err(error),
+                None => Ok(Ended::Refused(Vec::new())),
+            };
         }
         self.caller.call(sys::rd_kafka_commit_transaction).await?;
         self.noted = noted.and_then(|(topic, at)| Some((topic, at.partition()?, at.offset()?)));
@@ -141,19 +148,17 @@ impl Operator {
         }
     }
 
-    async fn give_up_if(&mut self, refused: Vec<(usize, Trouble)>) -> Result<Vec<(usize, Error)>> {
-        if refused.is_empty() { Ok(Vec::new()) } else { self.give_up(refused).await }
-    }
-
     /// Aborts, and answers why.
     async fn give_up(&mut self, refused: Vec<(usize, Trouble)>) -> Result<Vec<(usize, Error)>> {
         self.caller.call(sys::rd_kafka_abort_transaction).await?;
         // One that failed takes with it those that wait behind it: they were purged, and are no reason.
         let reason = |code| !matches!(code, Code::LOCAL_PURGE_QUEUE | Code::LOCAL_PURGE_INFLIGHT);
-        let has_reason = refused.iter().any(|(_, trouble)| reason(trouble.code));
-        let about = About::topic("send", &self.caller.letters);
-        let refused = refused.into_iter().filter(|(_, trouble)| !has_reason || reason(trouble.code));
-        Ok(refused.map(|(at, trouble)| (at, trouble.error(&about, &self.caller.client))).collect())
+        let refused = refused.into_iter().filter(|(_, trouble)| reason(trouble.code));
+        let error = |(at, trouble): (usize, Trouble)| {
+            let topic = self.sent.events.get(at).map_or(&self.caller.letters, Event::topic);
+            (at, trouble.error(&About::topic("send", topic), &self.caller.client))
+        };
+        Ok(refused.map(error).collect())
     }
 
     /// Hands events to the library, and waits for what it reports on each.
@@ -182,7 +187,15 @@ impl Operator {
         let queue = client.serve();
         while answers.iter().any(Option::is_none) {
             let Some(event) = queue.poll() else {
-                queue.filled().await;
+                if answers.iter().flatten().all(std::result::Result::is_ok) {
+                    queue.filled().await;
+                } else {
+                    // After one that failed the library sends no others, and would keep them until their time is over.
+                    let which = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_NON_BLOCKING;
+                    // SAFETY: the client is live.
+                    unsafe { sys::rd_kafka_purge(client.raw(), which) };
+                    let _ = tokio::time::timeout(PURGES, queue.filled()).await;
+                }
                 continue;
             };
             for report in reports(&event) {

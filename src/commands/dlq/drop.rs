@@ -122,16 +122,19 @@ pub async fn run(args: DropArgs, session: &Session) -> anyhow::Result<Outcome> {
     if let Some(kept) = kept {
         kept.finish(session)?;
     }
-    let (dropped, elsewhere, stopped) = settle(session, name, positions).await?;
+    let (mut dropped, mut elsewhere) = (0, 0);
+    let ended = settle(session, name, positions, &mut dropped, &mut elsewhere).await;
     let n = words::count;
-    if stopped {
+    if !matches!(ended, Ok(true)) {
         session.ui.line(format_args!(
             "stopped: {} dropped, {} not touched; the same command goes on from there",
             n(dropped),
             n(count - dropped - elsewhere)
         ));
-        return interrupted();
+        return ended.and_then(|_| interrupted());
     }
+    // What never came was settled between the plan and the first delivery.
+    elsewhere = count - dropped;
     let others = if elsewhere > 0 {
         format!(", {} settled by somebody else meanwhile", n(elsewhere))
     } else {
@@ -146,22 +149,24 @@ pub async fn run(args: DropArgs, session: &Session) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Acks them all: how many, how many somebody else had settled, and whether we were asked to stop.
-async fn settle(session: &Session, dlq: &Name, positions: Vec<Position>) -> anyhow::Result<(u64, u64, bool)> {
+/// Acks them all, and counts those, and those that somebody else had settled. `false`: we were asked to stop.
+async fn settle(
+    session: &Session,
+    dlq: &Name,
+    positions: Vec<Position>,
+    dropped: &mut u64,
+    elsewhere: &mut u64,
+) -> anyhow::Result<bool> {
     let lease = std::time::Duration::from_secs(30);
     let bar = session.ui.bar(Some(positions.len() as u64));
     let source = Source::DeadLetters { dlq: dlq.clone(), chosen: Some(positions) };
     let options =
         SubscribeOptions { stop: Stop::Now, in_flight: 1000, lease, grace: lease / 3, ordered: false };
     let subscription = session.broker.subscription(source, options).await?;
-    let (mut dropped, mut elsewhere, mut stopped) = (0, 0, false);
-    loop {
+    let whole = loop {
         let received = tokio::select! {
             biased;
-            () = session.stop.requested() => {
-                stopped = true;
-                break;
-            }
+            () = session.stop.requested() => break false,
             received = subscription.receive() => received?,
         };
         match received {
@@ -169,19 +174,19 @@ async fn settle(session: &Session, dlq: &Name, positions: Vec<Position>) -> anyh
                 let items = deliveries.iter().map(|delivery| (delivery.token, Settlement::Ack)).collect();
                 for answer in subscription.settle(items).await? {
                     match answer {
-                        Ok(_) => dropped += 1,
+                        Ok(_) => *dropped += 1,
                         Err(error) if error.detail().operation == TAKEN_OVER => return Err(error.into()),
-                        Err(error) if error.kind() == Kind::Lost => elsewhere += 1,
+                        Err(error) if error.kind() == Kind::Lost => *elsewhere += 1,
                         Err(error) => return Err(error.into()),
                     }
                     bar.inc(1);
                 }
             }
             Received::Revoking(_) | Received::Lost(_) => (),
-            Received::End => break,
+            Received::End => break true,
         }
-    }
+    };
     subscription.close().await?;
     bar.finish_and_clear();
-    Ok((dropped, elsewhere, stopped))
+    Ok(whole)
 }

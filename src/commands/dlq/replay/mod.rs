@@ -219,6 +219,9 @@ pub async fn run(args: ReplayArgs, session: &Session) -> anyhow::Result<Outcome>
         return Err(Failure::failed("not confirmed").into());
     }
 
+    if found.plan.counts().1 > 0 {
+        work::make_parked(session, &rules.dlq).await?;
+    }
     let total = found.plan.total;
     let passes = found.passes();
     let bar = session.ui.bar(Some(count));

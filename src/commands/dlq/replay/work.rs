@@ -6,13 +6,13 @@ use std::time::Duration;
 use super::edits::Edits;
 use super::handle::Hands;
 use super::receipts::{Done, Receipts};
-use super::survey::{changes, key_of};
+use super::survey::{changes, key_of, place};
 use crate::broker::{
     Delivery, Kind, Received, Settlement, Source, Stop, SubscribeOptions, Subscription, TAKEN_OVER, Token,
 };
 use crate::commands::dlq::heap::Dead;
 use crate::deadletter::copy;
-use crate::deadletter::plan::{Place, Rules, Way, way};
+use crate::deadletter::plan::{PARKED, Place, Rules, Way, way};
 use crate::event::{Event, Name, Position};
 use crate::flow::pacer::Pacer;
 use crate::session::Session;
@@ -64,6 +64,7 @@ impl Work<'_> {
         receipts: &mut Receipts,
     ) -> anyhow::Result<Ended> {
         let mut blocked = HashSet::new();
+        let planned: usize = passes.iter().map(Vec::len).sum();
         for positions in passes {
             let source = Source::DeadLetters { dlq: self.dlq.clone(), chosen: Some(positions) };
             let options = SubscribeOptions {
@@ -83,6 +84,9 @@ impl Work<'_> {
                 Ended::Stopped => return Ok(Ended::Stopped),
             }
         }
+        // What never came was settled between the plan and the first delivery.
+        let counts = &mut receipts.counts;
+        counts.elsewhere += (planned as u64).saturating_sub(counts.seen());
         Ok(Ended::Whole)
     }
 
@@ -297,6 +301,22 @@ impl Work<'_> {
             false => Ok(Ended::Whole),
         }
     }
+}
+
+/// Makes the topic of those that have been round too often, where the broker does not do that by itself.
+pub async fn make_parked(session: &Session, dlq: &Name) -> anyhow::Result<()> {
+    let parked = format!("{dlq}{PARKED}");
+    let broker = &session.broker;
+    if session.endpoint.backend == "local" || place(session, &parked).await?.exists {
+        return Ok(());
+    }
+    match broker.create_topic(&parked, &[]).await {
+        Ok(()) => session.ui.status(format_args!("made {parked} on {}", session.endpoint.name)),
+        // Another run was faster.
+        Err(_) if place(session, &parked).await?.exists => (),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
 }
 
 /// Waits for `what` and keeps what is in hand ours meanwhile. `None`: somebody asked us to stop.
