@@ -5,6 +5,7 @@
 #[path = "../support/brokers.rs"]
 mod brokers;
 mod connections;
+mod foreign;
 mod groups;
 #[path = "../support/kick.rs"]
 mod kick;
