@@ -1,26 +1,12 @@
 //! Round trips with other people's clients: what they wrote comes out of `evcat tail -o json` and goes back through
 //! `evcat publish --input events`, and they find the same again.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::brokers::{java, kafka, or_skip, python};
-use crate::{address, unique};
+use crate::{address, output, unique};
 
 const TOOLS: &str = "org.apache.kafka.tools";
-
-/// Runs a program to its end; what it prints.
-fn output(command: &mut Command, stdin: &[u8]) -> Vec<u8> {
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut pipe = child.stdin.take().unwrap();
-    let output = std::thread::scope(|scope| {
-        scope.spawn(move || pipe.write_all(stdin).unwrap());
-        child.wait_with_output().unwrap()
-    });
-    assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
-}
 
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap()
