@@ -5,6 +5,10 @@
 //! `EVCAT_BLESS=1 cargo test --test readme` writes what is printed now into the README: read the difference.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+#[cfg(feature = "kafka")]
+#[path = "support/brokers.rs"]
+mod brokers;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -65,7 +69,7 @@ fn level(text: &str) -> String {
 }
 
 /// The README with what was printed in the place of what it said.
-fn blessed(readme: &str, printed: &[&str]) -> String {
+fn blessed(readme: &str, printed: &[String]) -> String {
     let (mut out, mut inside, mut step) = (String::new(), false, 0);
     for line in readme.lines() {
         if line.starts_with("```") {
@@ -84,13 +88,12 @@ fn blessed(readme: &str, printed: &[&str]) -> String {
     out
 }
 
-#[test]
-fn the_sessions_of_the_readme_print_what_they_say() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
-    let steps = steps(&readme);
-    assert!(steps.len() >= 20, "the README lost its sessions");
+fn readme() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+}
 
+/// What a person sees after each of them, in a terminal and a fresh home.
+fn printed(steps: &[Step]) -> Vec<String> {
     let home = tempfile::tempdir().unwrap();
     let mut script = String::from("cd\n");
     for (index, step) in steps.iter().enumerate() {
@@ -120,16 +123,15 @@ fn the_sessions_of_the_readme_print_what_they_say() {
     let seen = String::from_utf8_lossy(&output.stdout).into_owned();
 
     let seen = settled(&seen);
-    let printed: Vec<&str> = (0..steps.len())
-        .map(|index| {
-            let from = seen.split(&format!("@@{index}@@")).nth(1).unwrap_or_default();
-            from.split(&format!("@@{}@@", index + 1)).next().unwrap_or_default()
-        })
-        .collect();
-    if std::env::var_os("EVCAT_BLESS").is_some() {
-        std::fs::write(root.join("README.md"), blessed(&readme, &printed)).unwrap();
-        return;
-    }
+    let printed = |index| {
+        let from = seen.split(&format!("@@{index}@@")).nth(1).unwrap_or_default();
+        from.split(&format!("@@{}@@", index + 1)).next().unwrap_or_default().to_owned()
+    };
+    (0..steps.len()).map(printed).collect()
+}
+
+/// Each printed what was said of it.
+fn compare(steps: &[Step], printed: &[String]) {
     let mut wrong = Vec::new();
     for (step, printed) in steps.iter().zip(printed) {
         let (got, want) = (level(printed), level(&step.expected));
@@ -144,8 +146,75 @@ fn the_sessions_of_the_readme_print_what_they_say() {
 }
 
 #[test]
+fn the_sessions_of_the_readme_print_what_they_say() {
+    let readme = readme();
+    let steps = steps(&readme);
+    assert!(steps.len() >= 20, "the README lost its sessions");
+    let printed = printed(&steps);
+    if std::env::var_os("EVCAT_BLESS").is_some() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+        std::fs::write(path, blessed(&readme, &printed)).unwrap();
+        return;
+    }
+    compare(&steps, &printed);
+}
+
+/// The story runs as it stands on a Kafka that holds nothing else: only the URL is another.
+#[cfg(feature = "kafka")]
+#[test]
+fn the_story_of_the_readme_runs_on_kafka_too() {
+    let Some(kafka) = brokers::or_skip(brokers::Private::up("kafka")) else { return };
+    let mut steps = steps(&readme());
+    let begin = steps.iter().position(|step| step.command.starts_with("export EVCAT_BROKER=")).unwrap();
+    steps.drain(..begin);
+    // What it prints is the same, but for this: a position has a partition, a put-back is an event of its topic which
+    // all groups get and all but one skip, and the end of a transaction has a place in the log.
+    let on_kafka = [
+        (
+            "exit 65",
+            "carrier is silent
+TIME dead 0:0 A-17 1 try, exit 65: carrier is silent -> orders.shipping.dlq 0:0
+done: 0 acked, 1 dead, 0 given back",
+        ),
+        (
+            "dlq peek",
+            "ID DIED FROM GROUP TRIES BACK KEY ERROR
+0:0 TIME orders 0:0 shipping 1 0 A-17 exit 65: carrier is silent
+1 of 1 (-o json has everything)",
+        ),
+        (
+            "dlq replay",
+            "PLAN
+ from orders.shipping.dlq on local:tour.db, up to 0:1 (TIME)
+ chosen 1 of 1 all of them
+ into orders 1 where they came from, marked for shipping
+ seen by email, invoice, shipping; evcat subscribe of all but shipping skips them, other programs do not
+ how each moves in one step: an event is never in both places or in none
+run RUN on local:tour.db: 1 put back, 0 failed in DUR; 0 still wait",
+        ),
+        (
+            "groups lag",
+            "GROUP TOPIC MEMBERS LAG OLDEST DEAD
+email orders 0 0 - -
+invoice orders 0 ~2 - -
+shipping orders 0 0 - -",
+        ),
+    ];
+    for step in &mut steps {
+        if let Some((_, expected)) = on_kafka.iter().find(|(words, _)| step.command.contains(words)) {
+            step.expected = (*expected).into();
+        }
+        step.expected = step.expected.replace("local:tour.db", kafka.url());
+        step.command = step.command.replace("local:tour.db", kafka.url());
+    }
+    let last = steps.iter_mut().rfind(|step| step.command.contains("-g email")).unwrap();
+    last.expected = "done: 0 acked, 0 dead, 0 given back, 1 skipped".into();
+    compare(&steps, &printed(&steps));
+}
+
+#[test]
 fn the_matrix_of_the_readme_is_the_programs_own() {
-    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let readme = readme();
     let matrix = evcat::commands::help::matrix();
     assert!(readme.contains(&matrix), "the README's matrix is out of date; it should be\n\n{matrix}");
 }

@@ -2,10 +2,12 @@
 #![cfg(feature = "kafka")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod bridge;
 #[path = "../support/brokers.rs"]
 mod brokers;
 mod connections;
 mod dlq;
+mod foreign;
 mod groups;
 #[path = "../support/kick.rs"]
 mod kick;
@@ -80,6 +82,19 @@ async fn until<F: Future<Output = bool>>(what: &str, is: impl Fn() -> F) {
 
 fn address(url: &str) -> &str {
     url.split_once("://").unwrap().1
+}
+
+/// Runs a program to its end; what it prints.
+fn output(command: &mut Command, stdin: &[u8]) -> Vec<u8> {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    let output = std::thread::scope(|scope| {
+        scope.spawn(move || pipe.write_all(stdin).unwrap());
+        child.wait_with_output().unwrap()
+    });
+    assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
 }
 
 /// Publishes these lines to a partition, as somebody else does.

@@ -46,13 +46,28 @@ pub fn or_skip<T>(found: Result<T, String>) -> Option<T> {
 
 /// A Python that has the clients of other people (`confluent_kafka`); else what is missing.
 pub fn python() -> Result<PathBuf, String> {
-    let home =
-        std::env::var_os("BROKERS_HOME").map_or_else(|| project().join("target/brokers"), PathBuf::from);
-    let python = home.join("clients/bin/python");
+    let python = home().join("clients/bin/python");
     match python.exists() {
         true => Ok(python),
         false => Err(format!("{} is not there; run tests/brokers/provision.sh", python.display())),
     }
+}
+
+/// One of the programs that come with Kafka, by its class; else what is missing.
+pub fn java(class: &str) -> Result<Command, String> {
+    let libs = home().join("kafka/libs");
+    if !libs.exists() {
+        return Err(format!("{} is not there; run tests/brokers/provision.sh", libs.display()));
+    }
+    let mut java = Command::new("java");
+    // It lives for a second.
+    java.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", class]);
+    java.env("CLASSPATH", libs.join("*"));
+    Ok(java)
+}
+
+fn home() -> PathBuf {
+    std::env::var_os("BROKERS_HOME").map_or_else(|| project().join("target/brokers"), PathBuf::from)
 }
 
 /// A broker of one test's own. It and its data are gone when this is dropped.

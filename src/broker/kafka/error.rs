@@ -59,6 +59,11 @@ impl Trouble {
         BUSY.contains(&self.code)
     }
 
+    /// Whether the one who was asked may be gone.
+    pub fn is_lost(&self) -> bool {
+        matches!(self.code, Code::LOCAL_TIMED_OUT | Code::LOCAL_TRANSPORT)
+    }
+
     /// Whether the library gets over it by itself, once the broker is there again. What came damaged stays so.
     pub fn passes(&self) -> bool {
         let kind = verdict(self.code, &About::new("", ""), None).kind;
@@ -111,9 +116,11 @@ const BUSY: &[Code] = &[
     Code::NOT_CONTROLLER,
     Code::LEADER_NOT_AVAILABLE,
     Code::NOT_LEADER_FOR_PARTITION,
+    Code::OFFSET_NOT_AVAILABLE,
     Code::FENCED_LEADER_EPOCH,
     Code::UNKNOWN_LEADER_EPOCH,
-    Code::OFFSET_NOT_AVAILABLE,
+    Code::REPLICA_NOT_AVAILABLE,
+    Code::KAFKA_STORAGE_ERROR,
     Code::UNSTABLE_OFFSET_COMMIT,
 ];
 
@@ -189,9 +196,9 @@ fn verdict(code: Code, about: &About, user: Option<&str>) -> Verdict {
         | Code::LOCAL_WAIT_COORD
         | Code::LEADER_NOT_AVAILABLE
         | Code::NOT_LEADER_FOR_PARTITION
+        | Code::OFFSET_NOT_AVAILABLE
         | Code::FENCED_LEADER_EPOCH
         | Code::UNKNOWN_LEADER_EPOCH
-        | Code::OFFSET_NOT_AVAILABLE
         | Code::BROKER_NOT_AVAILABLE
         | Code::REPLICA_NOT_AVAILABLE
         | Code::NETWORK_EXCEPTION

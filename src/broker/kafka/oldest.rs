@@ -34,8 +34,9 @@ pub async fn of(kafka: &Kafka, group: &GroupInfo) -> Result<Option<Millis>> {
     };
     let mut reader = match reader::begin(kafka, options, HashMap::new()).await {
         Ok(reader) => reader,
-        // Whoever may see a group need not be allowed to read its topic, and what is gone has no time.
-        Err(error) if matches!(error.kind(), Kind::Denied | Kind::Gone) => return Ok(None),
+        // Whoever may see a group need not be allowed to read its topic, and what is gone has no time. A leader that is
+        // new may not know yet how far the topic goes.
+        Err(error) if matches!(error.kind(), Kind::Denied | Kind::Gone | Kind::Invalid) => return Ok(None),
         Err(error) => return Err(error),
     };
     let mut oldest: Option<Millis> = None;

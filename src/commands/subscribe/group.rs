@@ -40,12 +40,14 @@ pub async fn prepare(
             let source = Source::Group { topics: vec![topic.clone()], group: group.clone() };
             let place = (!plan.no_dlq).then_some(&*dlq);
             let made = session.broker.create_group(&source, &start, place).await?;
+            // One that was not seen may be there all the same, while a broker fails: then nothing had to be made.
+            let new = known.is_none() && !made.is_empty();
             // A new group and where its dead letters go have a line of their own.
-            let told = |what: &str| known.is_none() && what != format!("topic {topic}");
+            let told = |what: &str| new && what != format!("topic {topic}");
             for what in made.iter().filter(|what| !told(what)) {
                 session.ui.status(format_args!("made {what}"));
             }
-            if known.is_none() {
+            if new {
                 announce(session, plan, topic, group, place, &start).await?;
             }
         }

@@ -14,7 +14,7 @@ use std::ops::RangeInclusive;
 use std::ptr::NonNull;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::client::Client;
 use super::conf::ERROR_TEXT;
@@ -35,18 +35,12 @@ pub use topics::{Described, NewTopic, Part};
 pub(super) struct Options(NonNull<rd_kafka_AdminOptions_t>);
 
 impl Options {
-    /// `patience` of `None` is for ever; `node` of `None` is whoever the library thinks is right.
-    fn new(
-        client: &Client,
-        op: rd_kafka_admin_op_t,
-        patience: Option<Duration>,
-        node: Option<i32>,
-    ) -> Options {
+    /// `node` of `None` is whoever the library thinks is right.
+    fn new(client: &Client, op: rd_kafka_admin_op_t, patience: Duration, node: Option<i32>) -> Options {
         // SAFETY: the client is live, and every `op` has options.
         let options =
             Options(unsafe { NonNull::new_unchecked(sys::rd_kafka_AdminOptions_new(client.raw(), op)) });
-        // -1 waits for ever; an hour is the most that can be asked for.
-        let patience = patience.map_or(-1, |patience| patience.as_millis().clamp(1, 3_600_000) as i32);
+        let patience = patience.clamp(Duration::from_millis(1), LONGEST).as_millis() as i32;
         let mut words: [c_char; ERROR_TEXT] = [0; ERROR_TEXT];
         let (text, size) = (words.as_mut_ptr(), words.len());
         // SAFETY: all live; within the library's range, so that there is no error to read. A node is refused where the
@@ -76,6 +70,16 @@ impl Drop for Options {
 const AGAIN: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_millis(500);
 /// How long the first answer is waited for until somebody else is asked; then twice as long each time.
 const ATTEMPT: Duration = Duration::from_secs(2);
+/// The most that the library waits for.
+const LONGEST: Duration = Duration::from_secs(3600);
+/// What the coordinator of a group answers.
+const OF_GROUPS: &[rd_kafka_admin_op_t] = &[
+    rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
+    rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS,
+    rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS,
+    rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
+    rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETEGROUPS,
+];
 /// What is not asked twice, because the first request may have been heard.
 const ONCE: &[rd_kafka_admin_op_t] = &[
     rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATETOPICS,
@@ -99,38 +103,80 @@ impl Client {
         read: impl Fn(&Event) -> std::result::Result<T, Trouble> + Send,
     ) -> Result<T> {
         let end = self.timeout().map(|timeout| Instant::now() + timeout);
-        let once = ONCE.contains(&op);
+        let (once, of_groups) = (ONCE.contains(&op), OF_GROUPS.contains(&op));
         let (mut again, mut attempt, mut node) = (*AGAIN.start(), ATTEMPT, None);
         loop {
-            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-            let patience = if once { left } else { Some(left.map_or(attempt, |left| left.min(attempt))) };
+            let left = end.map_or(LONGEST, |end| end.saturating_duration_since(Instant::now()));
+            let patience = match (of_groups, once) {
+                (true, _) => LONGEST,
+                (false, true) => left,
+                (false, false) => left.min(attempt),
+            };
             let queue = self.queue();
             call(&Options::new(self, op, patience, node), queue.raw());
+            let answer = async {
+                if of_groups { self.of_coordinator(&queue, end).await } else { Some(next(&queue).await) }
+            };
             let event = tokio::select! {
                 biased;
-                event = next(&queue) => event,
+                event = answer => event,
                 trouble = self.refused() => return Err(trouble.error(about, self)),
+            };
+            let Some(event) = event else {
+                return Err(Trouble::of(Code::LOCAL_TIMED_OUT).error(about, self));
             };
             let trouble = match event.trouble().map_or_else(|| read(&event), Err) {
                 Ok(answer) => return Ok(answer),
                 Err(trouble) => trouble,
             };
-            let lost = !once && matches!(trouble.code, Code::LOCAL_TIMED_OUT | Code::LOCAL_TRANSPORT);
+            let lost = !once && trouble.is_lost();
             if !(lost || trouble.is_busy()) || end.is_some_and(|end| Instant::now() + again > end) {
                 return Err(trouble.error(about, self));
             }
             node = None;
-            if lost {
+            if lost && !of_groups {
                 attempt = attempt.saturating_mul(2);
+                // A list of all groups is made of everybody's: one alone would leave out those of the others.
+                let everybody = op == rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS;
                 while node.is_none() && end.is_none_or(|end| Instant::now() < end) {
                     node = tokio::select! {
                         node = self.who_answers() => node,
                         trouble = self.refused() => return Err(trouble.error(about, self)),
                     };
                 }
+                node = node.filter(|_| !everybody);
             }
             sleep(again).await;
             again = (again * 2).min(*AGAIN.end());
+        }
+    }
+
+    /// The answer of a coordinator, or `None` at the end of our patience.
+    ///
+    /// It is we who lose patience, not the library: whose search for a coordinator goes on after the request has timed
+    /// out, and ends the process when it finds one (<https://github.com/confluentinc/librdkafka/issues/4605>). And it
+    /// looks for another coordinator than a dead one only when it hears of some broker, so one is asked for.
+    async fn of_coordinator(&self, queue: &Queue, end: Option<Instant>) -> Option<Event> {
+        let answer = next(queue);
+        tokio::pin!(answer);
+        let mut attempt = ATTEMPT;
+        loop {
+            let now = Instant::now();
+            let until = end.map_or(now + attempt, |end| end.min(now + attempt));
+            tokio::select! {
+                biased;
+                event = &mut answer => return Some(event),
+                () = sleep_until(until) => {}
+            }
+            if end.is_some_and(|end| end <= Instant::now()) {
+                return None;
+            }
+            attempt = (attempt * 2).min(ATTEMPT * 4);
+            tokio::select! {
+                biased;
+                event = &mut answer => return Some(event),
+                _ = self.who_answers() => {}
+            }
         }
     }
 }

@@ -95,7 +95,9 @@ impl Client {
                     }
                 }
             }
-            all_well(answers.iter().map(|answer| answer.clone().err().filter(Trouble::is_busy)))?;
+            // Where one broker of several did not answer, its partitions say so.
+            let again = |trouble: &Trouble| trouble.is_busy() || trouble.is_lost();
+            all_well(answers.iter().map(|answer| answer.clone().err().filter(again)))?;
             Ok(answers)
         };
         self.ask(about, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS, call, read).await
