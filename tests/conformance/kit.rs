@@ -96,6 +96,17 @@ impl Rig {
         self.topic(name).await
     }
 
+    /// A topic with one group, and enough partitions, where there are any, that each of a few members has some.
+    pub async fn topic_for_many(&self, name: &str, group: &str) -> Name {
+        if !self.can(&abilities::PARTITIONS) {
+            return self.topic_with_group(name, group).await;
+        }
+        self.broker.create_topic(name, &[("partitions".into(), "6".into())]).await.unwrap();
+        let topic: Name = name.into();
+        self.group(&topic, group, self.whole_history()).await;
+        topic
+    }
+
     /// A topic with one group that gets all of it.
     pub async fn topic_with_group(&self, name: &str, group: &str) -> Name {
         let topic = self.topic(name).await;

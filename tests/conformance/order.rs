@@ -26,7 +26,7 @@ fn number(delivery: &Delivery) -> usize {
 
 /// Three members take and settle at random; every delivery is checked against what all of them hold.
 async fn a_key_is_at_work_in_one_member_at_a_time(rig: Rig) {
-    let topic = rig.topic_with_group("t", "g").await;
+    let topic = rig.topic_for_many("t", "g").await;
     rig.publish(rig.numbered(&topic, 0, 900, 9)).await;
     let mut members = Vec::new();
     for _ in 0..3 {

@@ -270,6 +270,7 @@ impl Desk {
         for (token, how) in items {
             let at = answers.len();
             answers.push(match how {
+                _ if !self.held.contains_key(&token) => Err(lost(&self.group)),
                 Settlement::Ack => self.ack(at, token).map(|one| {
                     acked.push(one);
                     None
@@ -279,11 +280,10 @@ impl Desk {
                 Settlement::Move { only: Some(_), .. } => {
                     Err(self.refuse("an event goes to every group here, not to one alone"))
                 }
-                Settlement::Move { event, only: None } if self.held.contains_key(&token) => {
+                Settlement::Move { event, only: None } => {
                     moves.push((at, token, *event));
                     Ok(None)
                 }
-                Settlement::Move { .. } => Err(lost(&self.group)),
             });
         }
         let call = Call { answers, asked: answer, acked };
