@@ -51,7 +51,7 @@ pub fn replay(bench: &Bench, kafka: &Kafka) -> Vec<Row> {
     };
     // The broker learns what to compile.
     moves(PEERS);
-    let rows = against(work, [(0.10, 0.03), (f64::MAX, 1.0)], 1, ours, peer);
+    let rows = against(work, [(0.10, 0.03), (0.10, 0.05)], 1, ours, peer);
     kafka.delete(&peers);
     kafka.delete(&topic);
     rows
