@@ -49,6 +49,21 @@ impl Client {
         asked.await.ok().flatten().filter(|node| *node >= 0)
     }
 
+    /// The numbers of all brokers that are up; none where nobody says soon.
+    pub async fn nodes(&self) -> Vec<i32> {
+        let client = self.clone();
+        let asked = tokio::task::spawn_blocking(move || {
+            // SAFETY: the client is live.
+            let answer = unsafe { sys::metadata(client.raw(), false, SOON.as_millis() as c_int) }.map(Answer);
+            // SAFETY: the answer lives, and has as many brokers as it says.
+            let number = |answer: &Answer, i| unsafe { (*(*answer.0).brokers.add(i)).id };
+            // SAFETY: as above.
+            let count = |answer: &Answer| unsafe { (*answer.0).broker_cnt as usize };
+            answer.map(|answer| (0..count(&answer)).map(|i| number(&answer, i)).collect())
+        });
+        asked.await.ok().and_then(std::result::Result::ok).unwrap_or_default()
+    }
+
     fn topic_names_blocking(&self) -> std::result::Result<Vec<String>, Code> {
         // -1 waits for ever.
         let patience =

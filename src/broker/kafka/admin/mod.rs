@@ -105,9 +105,11 @@ impl Client {
         let end = self.timeout().map(|timeout| Instant::now() + timeout);
         let (once, of_groups) = (ONCE.contains(&op), OF_GROUPS.contains(&op));
         let (mut again, mut attempt, mut node) = (*AGAIN.start(), ATTEMPT, None);
+        let mut nodes: Vec<i32> = Vec::new();
         loop {
             let left = end.map_or(LONGEST, |end| end.saturating_duration_since(Instant::now()));
-            let patience = match (of_groups, once) {
+            let searches = of_groups && node.is_none();
+            let patience = match (searches, once) {
                 (true, _) => LONGEST,
                 (false, true) => left,
                 (false, false) => left.min(attempt),
@@ -115,7 +117,7 @@ impl Client {
             let queue = self.queue();
             call(&Options::new(self, op, patience, node), queue.raw());
             let answer = async {
-                if of_groups { self.of_coordinator(&queue, end).await } else { Some(next(&queue).await) }
+                if searches { self.of_coordinator(&queue, end).await } else { Some(next(&queue).await) }
             };
             let event = tokio::select! {
                 biased;
@@ -134,7 +136,13 @@ impl Client {
                 return Err(trouble.error(about, self));
             }
             node = None;
-            if lost && !of_groups {
+            if of_groups && (trouble.code == Code::NOT_COORDINATOR || !searches) {
+                // The library never forgets who a coordinator was (2.12), so each of them is asked whether it is now.
+                if nodes.is_empty() {
+                    nodes = self.nodes().await;
+                }
+                node = nodes.pop();
+            } else if lost && !of_groups {
                 attempt = attempt.saturating_mul(2);
                 // A list of all groups is made of everybody's: one alone would leave out those of the others.
                 let everybody = op == rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS;
