@@ -5,6 +5,8 @@
 mod bridge;
 #[path = "../support/brokers.rs"]
 mod brokers;
+mod chaos;
+mod cluster;
 mod connections;
 mod dlq;
 mod foreign;
