@@ -195,9 +195,9 @@ run RUN on local:tour.db: 1 put back, 0 failed in DUR; 0 still wait",
         (
             "groups lag",
             "GROUP TOPIC MEMBERS LAG OLDEST DEAD
-email orders 0 0 - -
-invoice orders 0 ~2 - -
-shipping orders 0 0 - -",
+email orders 0 0 - 0
+invoice orders 0 ~2 DUR 0
+shipping orders 0 0 - 0",
         ),
     ];
     for step in &mut steps {

@@ -23,7 +23,7 @@ pub fn one_shot(bench: &Bench, kafka: &Kafka) -> Vec<Row> {
     let payload = std::fs::read_to_string(&line).unwrap();
     let ours = || spend(evcat(kafka.url()).args(["publish", &topic, payload.trim_end()]));
     let peer = || spend(kcat(kafka.url()).args(["-P", "-t", &topic]).stdin(File::open(&line).unwrap()));
-    (ours(), peer());
+    _ = (ours(), peer());
     let rows = against(work, [(0.42, 0.33), (0.60, 0.33)], 40, ours, peer);
     kafka.delete(&topic);
     rows
@@ -41,7 +41,7 @@ pub fn bulk(bench: &Bench, kafka: &Kafka) -> Vec<Row> {
     let ours = || spend(evcat(kafka.url()).args(["publish", &topic]).stdin(input()));
     let peer = || spend(kcat(kafka.url()).args(["-P", "-t", &topic]).stdin(input()));
     // The broker learns what to compile.
-    (ours(), peer());
+    _ = (ours(), peer());
     let rows = against(work, [(0.70, 0.45), (0.60, 0.25)], 3, ours, peer);
     kafka.delete(&topic);
     rows

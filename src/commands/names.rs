@@ -51,6 +51,11 @@ pub async fn resolve(session: &Session, typed: &[String]) -> anyhow::Result<Topi
     Ok(Topics(topics))
 }
 
+/// The dead-letter topic of a group on a topic, where nobody named another.
+pub fn usual_dlq(topic: &str, group: &str) -> String {
+    format!("{topic}.{group}.dlq")
+}
+
 /// What a person does not mean by `*`.
 fn is_special(info: &TopicInfo) -> bool {
     info.temporary || holds_dead_letters(info)

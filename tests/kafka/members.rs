@@ -141,7 +141,8 @@ fn what_was_not_settled_comes_again_and_nothing_else() {
             let (mut again, mut want) =
                 (next.drain().await, left.iter().map(|d| text(&d.event)).collect::<Vec<_>>());
             next.close().await;
-            (again.sort(), want.sort());
+            again.sort();
+            want.sort();
             assert_eq!(again, want);
             assert_eq!(lag(&broker, &topic, &group).await, 0);
         });

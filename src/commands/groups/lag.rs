@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::broker::{Count, GroupInfo, abilities};
+use crate::commands::names::usual_dlq;
 use crate::commands::topics::{TableFormat, count, literal};
 use crate::outcome::{Failure, Outcome};
 use crate::output::table::{Column, Table};
@@ -108,14 +109,12 @@ async fn look(session: &Session, group: Option<&str>) -> anyhow::Result<Vec<Grou
     Ok(groups)
 }
 
-/// How many wait in the dead-letter topic of each, where that is known.
+/// How many wait in the dead-letter topic of each: the one that the broker remembers, or the usual one if it is there.
 async fn dead(session: &Session, groups: &[GroupInfo]) -> anyhow::Result<Vec<Option<Count>>> {
     let mut dead = Vec::new();
     for group in groups {
-        dead.push(match &group.dead_letters {
-            Some(name) => session.broker.topics(&literal(name)).await?.first().and_then(|t| t.waiting),
-            None => None,
-        });
+        let name = group.dead_letters.clone().unwrap_or_else(|| usual_dlq(&group.topic, &group.group));
+        dead.push(session.broker.topics(&literal(&name)).await?.first().and_then(|topic| topic.waiting));
     }
     Ok(dead)
 }

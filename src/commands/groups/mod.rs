@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::broker::{GroupInfo, ReadOptions, Source, Start, Stop, abilities};
+use crate::commands::names::usual_dlq;
 use crate::commands::topics::{TableFormat, count, literal, print, unknown_topic};
 use crate::event::{Name, Position};
 use crate::outcome::{Failure, Outcome};
@@ -155,7 +156,7 @@ async fn create(session: &Session, args: CreateArgs) -> anyhow::Result<Outcome> 
             return Err(unknown_topic(session, topic).await.into());
         }
         let source = Source::Group { topics: vec![topic.as_str().into()], group: group.as_str().into() };
-        let dead_letters = format!("{topic}.{group}.dlq");
+        let dead_letters = usual_dlq(topic, &group);
         let made = session.broker.create_group(&source, &start, Some(&dead_letters)).await?;
         if made.is_empty() {
             let broker = &session.endpoint.name;

@@ -2,6 +2,7 @@
 
 use super::args::Plan;
 use crate::broker::{Count, GroupInfo, Order, Source, Start};
+use crate::commands::names::usual_dlq;
 use crate::commands::topics::{literal, unknown_topic};
 use crate::event::Name;
 use crate::flow::lanes::Ordering;
@@ -32,7 +33,7 @@ pub async fn prepare(
         let dlq = match (&plan.dlq, known.as_ref().and_then(|known| known.dead_letters.clone())) {
             (Some(dlq), _) => dlq.clone(),
             (None, Some(dlq)) => dlq.into(),
-            (None, None) => format!("{topic}.{group}.dlq").into(),
+            (None, None) => usual_dlq(topic, group).into(),
         };
         if plan.no_create {
             exists(session, topic, group, known.is_some(), (!plan.no_dlq).then_some(&*dlq)).await?;
