@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::ValueEnum;
 
@@ -19,6 +20,8 @@ use crate::shutdown::{self, Stop};
 use crate::usage;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// See [`or_left`].
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Runs `evcat` with these arguments, the first of which is its own name.
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
@@ -124,11 +127,32 @@ async fn dispatch(command: Command, setup: &Setup) -> anyhow::Result<Outcome> {
         Command::Profiles(args) => Box::pin(commands::profiles::run(args, setup)).await,
         Command::Publish(args) => Box::pin(commands::publish::run(args, &setup.session()?)).await,
         Command::Subscribe(args) => Box::pin(commands::subscribe::run(args, &setup.session()?)).await,
-        Command::Tail(args) => Box::pin(commands::tail::run(args, &setup.session()?)).await,
+        Command::Tail(args) => or_left(setup, Box::pin(commands::tail::run(args, &setup.session()?))).await,
         Command::Replay(args) => Box::pin(commands::replay::run(args, &setup.session()?)).await,
         Command::Dlq(args) => Box::pin(commands::dlq::run(args, &setup.session()?)).await,
-        Command::Topics(args) => Box::pin(commands::topics::run(args, &setup.session()?)).await,
-        Command::Groups(args) => Box::pin(commands::groups::run(args, &setup.session()?)).await,
+        Command::Topics(args) => {
+            or_left(setup, Box::pin(commands::topics::run(args, &setup.session()?))).await
+        }
+        Command::Groups(args) => {
+            or_left(setup, Box::pin(commands::groups::run(args, &setup.session()?))).await
+        }
+    }
+}
+
+/// Where nothing is half done: a command that has not ended so long after a signal asked it to is left where it is. It
+/// waits for a broker.
+async fn or_left(
+    setup: &Setup,
+    command: impl Future<Output = anyhow::Result<Outcome>>,
+) -> anyhow::Result<Outcome> {
+    let asked = async {
+        setup.stop.requested().await;
+        tokio::time::sleep(PATIENCE).await;
+    };
+    tokio::select! {
+        biased;
+        outcome = command => outcome,
+        () = asked => Ok(Outcome::Interrupted(setup.stop.signal().unwrap_or(nix::libc::SIGINT))),
     }
 }
 

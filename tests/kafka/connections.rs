@@ -2,11 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use evcat::broker::{Error, Kind};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::{DEADLINE, run, try_broker, words};
 
@@ -106,4 +109,37 @@ fn leaving_waits_for_nobody() {
         drop(broker);
         assert!(begun.elapsed() < Duration::from_millis(200), "{:?}", begun.elapsed());
     });
+}
+
+#[test]
+fn a_signal_ends_what_waits_for_a_broker() {
+    for command in [&["topics", "list"][..], &["groups", "list"], &["tail", "t"]] {
+        let mut evcat = Command::new(env!("CARGO_BIN_EXE_evcat"))
+            .args(["-b", "kafka://127.0.0.1:1", "--timeout", "1h"])
+            .args(command)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let begun = Instant::now();
+        // Before it listens to signals one ends it in any case.
+        while !catches_sigterm(evcat.id()) {
+            assert!(begun.elapsed() < DEADLINE && evcat.try_wait().unwrap().is_none(), "{command:?}");
+            thread::sleep(Duration::from_millis(5));
+        }
+        kill(Pid::from_raw(evcat.id() as i32), Signal::SIGTERM).unwrap();
+        while evcat.try_wait().unwrap().is_none() {
+            if begun.elapsed() > DEADLINE {
+                evcat.kill().unwrap();
+                panic!("{command:?} still waits");
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn catches_sigterm(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << (Signal::SIGTERM as u32 - 1)) != 0
 }
