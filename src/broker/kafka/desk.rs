@@ -23,6 +23,7 @@ use super::moves::{Moved, Moves, Stored};
 use super::part::{Part, Taken};
 use super::queue::{Event, Queue};
 use super::rebalance::Change;
+use super::regain::{self, Doubted};
 use super::subscription::Answer;
 use super::sys::{self, Code};
 use super::{membership, places, topics};
@@ -81,6 +82,8 @@ pub struct Desk {
     queue: Queue,
     moves: Moves,
     moving: FuturesUnordered<Moved>,
+    /// Partitions whose place was said not to be there.
+    pub doubted: FuturesUnordered<Doubted>,
     commands: mpsc::UnboundedReceiver<Command>,
     say: mpsc::UnboundedSender<Result<Received>>,
     in_flight: usize,
@@ -137,6 +140,7 @@ impl Desk {
             queue,
             moves: Moves { kafka: kafka.clone(), publisher: Arc::new(OnceCell::new()) },
             moving: FuturesUnordered::new(),
+            doubted: FuturesUnordered::new(),
             commands,
             say,
             in_flight: options.in_flight.max(1),
@@ -174,6 +178,9 @@ impl Desk {
                 () = self.queue.filled() => {}
                 () = self.commits.wait() => {}
                 Some(moved) = self.moving.next(), if !self.moving.is_empty() => self.moved(moved),
+                Some((name, is_there)) = self.doubted.next(), if !self.doubted.is_empty() => {
+                    self.regain(name, is_there);
+                }
                 committed = asked(self.change.as_mut().and_then(Change::asked)) => self.assigned(committed),
                 others = asked(self.others.as_mut()) => {
                     self.others = None;
@@ -348,6 +355,13 @@ impl Desk {
                 let Some(part) = self.parts.get_mut(name) else { continue };
                 match part.take(*name, room.min(SHARE), &mut taken) {
                     Ok(again) => more |= again,
+                    Err(Trouble {
+                        code: Code::LOCAL_AUTO_OFFSET_RESET | Code::OFFSET_OUT_OF_RANGE,
+                        words,
+                    }) => {
+                        tracing::debug!(topic = &*part.topic, part.number, "{words}");
+                        self.doubted.push(regain::ask(&self.client, &self.group, *name, part));
+                    }
                     Err(trouble) => {
                         let subject = format!("topic {} partition {}", part.topic, part.number);
                         self.cannot_read(subject, trouble);
@@ -382,13 +396,6 @@ impl Desk {
 
     fn cannot_read(&mut self, subject: String, trouble: Trouble) {
         let error = match trouble.code {
-            Code::LOCAL_AUTO_OFFSET_RESET | Code::OFFSET_OUT_OF_RANGE => {
-                let message = "events were dropped by retention before the group had settled them";
-                Error::new(Kind::Gone, "receive", subject, message).with_hint(format!(
-                    "to go on with what is left: evcat groups seek {} TOPIC --from beginning",
-                    self.group
-                ))
-            }
             Code::LOCAL_BAD_MSG | Code::INVALID_MSG => {
                 let message = "what the broker sent is damaged: its checksum does not fit";
                 Error::new(Kind::Broken, "receive", subject, message)

@@ -38,6 +38,7 @@ mod publisher;
 mod queue;
 mod reader;
 mod rebalance;
+mod regain;
 mod reserved;
 mod settings;
 mod settled;

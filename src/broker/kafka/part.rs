@@ -50,6 +50,11 @@ impl Part {
         Part { topic, number, holes, held, leaves, dirty, committed, queue, next, released, stop }
     }
 
+    /// The offset after the last one seen.
+    pub fn next(&self) -> i64 {
+        self.next
+    }
+
     /// Nothing more will be handed out.
     pub fn is_done(&self) -> bool {
         self.stop.is_some_and(|stop| self.next >= stop)

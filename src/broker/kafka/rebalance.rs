@@ -191,7 +191,7 @@ impl Desk {
         tokens
     }
 
-    fn take_over(&mut self, places: &Partitions) {
+    pub fn take_over(&mut self, places: &Partitions) {
         // SAFETY: client and list are live.
         let code = unsafe {
             match self.is_incremental() {
@@ -215,12 +215,12 @@ impl Desk {
         self.check(code);
     }
 
-    fn is_incremental(&self) -> bool {
+    pub fn is_incremental(&self) -> bool {
         // SAFETY: the client is live; answers a static text.
         unsafe { sys::text(sys::rd_kafka_rebalance_protocol(self.client.raw())) == "COOPERATIVE" }
     }
 
-    fn check(&mut self, code: Code) {
+    pub fn check(&mut self, code: Code) {
         // The library itself has gone on meanwhile, and says so next.
         if code != Code::OK && code != Code::LOCAL_STATE {
             let error = Trouble::of(code).error(&self.about(), &self.client);

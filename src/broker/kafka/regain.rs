@@ -1,0 +1,93 @@
+//! A partition whose next event is said not to be there.
+//!
+//! Retention may have taken it. But it seems so too while a broker that was away comes back: one that is behind answers,
+//! or librdkafka 2.12 holds the place against an epoch that is not its own ("log truncation detected", and nothing was
+//! truncated). The library stops reading then. So the leader is asked, and if it has the place, reading goes on there.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::admin::{EARLIEST, LATEST};
+use super::client::Client;
+use super::desk::Desk;
+use super::part::Part;
+use super::partitions::Partitions;
+use super::places;
+use super::rebalance::taken;
+use super::sys;
+use crate::broker::{Error, Kind, Result};
+use crate::event::Name;
+
+/// How long until the leader is asked again.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// The name of a partition, and whether reading can go on.
+pub type Doubted = Pin<Box<dyn Future<Output = (u64, Result<()>)> + Send>>;
+
+/// Asks the leader for as long as we have patience.
+pub fn ask(client: &Client, group: &Name, name: u64, part: &Part) -> Doubted {
+    let (client, group) = (client.clone(), group.clone());
+    let (place, next) = ([(part.topic.clone(), part.number)], part.next());
+    Box::pin(async move { (name, is_there(&client, &group, &place, next).await) })
+}
+
+async fn is_there(client: &Client, group: &Name, place: &[(Name, i32)], next: i64) -> Result<()> {
+    const OPERATION: &str = "receive";
+    let end = client.timeout().map(|timeout| Instant::now() + timeout);
+    loop {
+        let (first, last) = tokio::join!(
+            places::ask(client, OPERATION, place, EARLIEST),
+            places::ask(client, OPERATION, place, LATEST),
+        );
+        let (first, last) = (first?[0].offset, last?[0].offset);
+        let message = match (next < first, next <= last) {
+            (true, _) => "events were dropped by retention before the group had settled them".to_owned(),
+            (_, true) => return Ok(()),
+            _ if end.is_none_or(|end| Instant::now() < end) => {
+                // One that has just become the leader does not know at once how far the others are.
+                sleep(AGAIN).await;
+                continue;
+            }
+            _ => format!("was cut off at {last}, and the group was at {next}"),
+        };
+        let subject = format!("topic {} partition {}", place[0].0, place[0].1);
+        let hint =
+            format!("to go on with what is left: evcat groups seek {group} {} --from beginning", place[0].0);
+        return Err(Error::new(Kind::Gone, OPERATION, subject, message).with_hint(hint));
+    }
+}
+
+impl Desk {
+    /// Goes on with a partition, or says why not.
+    pub fn regain(&mut self, name: u64, is_there: Result<()>) {
+        if !self.parts.contains_key(&name) {
+            return;
+        }
+        if let Err(error) = is_there {
+            return self.fail(error);
+        }
+        if self.change.is_some() {
+            // The library waits for an answer about all of them.
+            self.doubted.push(Box::pin(async move {
+                sleep(AGAIN).await;
+                (name, Ok(()))
+            }));
+            return;
+        }
+        let only = self.is_incremental().then_some(name);
+        let mut places = Partitions::new(self.parts.len());
+        // The queues of the partitions stay as they are.
+        for (_, part) in self.parts.iter().filter(|(name, _)| only.is_none_or(|only| only == **name)) {
+            places.add(&part.topic, part.number, part.next(), b"");
+        }
+        if only.is_some() {
+            // SAFETY: client and list are live.
+            let code = unsafe { taken(sys::rd_kafka_incremental_unassign(self.client.raw(), places.raw())) };
+            self.check(code);
+        }
+        self.take_over(&places);
+    }
+}
