@@ -220,9 +220,9 @@ fn a_replay_killed_at_any_point_and_begun_again_puts_back_each_exactly_once() {
     let mut waiting = vec![site.waiting()];
     for round in 0..20 {
         // So slow that all rounds together do not come to the end.
-        let mut replay = site.start(&["dlq", "replay", &site.dlq, "--yes", "--rate", "900/s"]);
+        let mut replay = site.start(&["dlq", "replay", &site.dlq, "--yes", "--rate", "300/s"]);
         replay.says("each moves in one step");
-        std::thread::sleep(Duration::from_millis(random.u64(0..500)));
+        std::thread::sleep(Duration::from_millis(random.u64(0..1500)));
         if round == 13 {
             // Both at the worst moment.
             private.kill(1);
