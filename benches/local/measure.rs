@@ -102,6 +102,8 @@ pub fn has(program: &str) -> bool {
 
 /// How long it took; it must succeed.
 pub fn run(command: &mut Command) -> Duration {
+    // By cargo, for the library that we link to: a peer would find it there in place of its own.
+    command.env_remove("LD_LIBRARY_PATH");
     let begin = Instant::now();
     let status = command.status().unwrap();
     let took = begin.elapsed();
