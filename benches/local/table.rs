@@ -61,7 +61,8 @@ impl fmt::Display for Row {
             (true, true) => "pass, and the aim",
             (true, false) => "pass",
         };
-        let (value, must, aim) = (unit.show(value), unit.show(*must), unit.show(*aim));
+        let goal = |goal: f64| if goal == f64::MAX { "-".to_owned() } else { unit.show(goal) };
+        let (value, must, aim) = (unit.show(value), goal(*must), goal(*aim));
         write!(f, "{work:<52} {value:>10}  must {must:<10} aim {aim:<11} {verdict:<18} {measured}")
     }
 }
