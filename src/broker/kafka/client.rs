@@ -32,7 +32,6 @@ pub struct Client(Arc<Inner>);
 
 struct Inner {
     rk: NonNull<rd_kafka_t>,
-    role: Role,
     /// It has a `group.id`, whether it joins that group or not.
     has_group: bool,
     /// The library's callbacks have its address.
@@ -105,28 +104,12 @@ impl Client {
         let (timeout, servers) = (settings.timeout, settings.servers.clone());
         let committed = settings.reads_committed();
         let user = settings.user().map(str::to_owned);
-        Ok(Client(Arc::new(Inner {
-            rk,
-            role,
-            has_group,
-            news,
-            main,
-            served,
-            timeout,
-            committed,
-            user,
-            servers,
-        })))
+        Ok(Client(Arc::new(Inner { rk, has_group, news, main, served, timeout, committed, user, servers })))
     }
 
     /// The client, for the library's calls.
     pub fn raw(&self) -> *mut rd_kafka_t {
         self.0.rk.as_ptr()
-    }
-
-    /// What it is for.
-    pub fn role(&self) -> Role {
-        self.0.role
     }
 
     /// Whether it is a consumer with a `group.id`, which need not have joined it.

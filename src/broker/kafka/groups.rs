@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::Kafka;
-use super::admin::{Committed, Description, NewTopic};
+use super::admin::{Committed, Description};
 use super::client::Client;
 use super::error::About;
 use super::places::{self, Span};
@@ -215,13 +215,7 @@ mod tests {
         let topic: Name = "t".into();
         let span = |partition, first, end| Span { topic: topic.clone(), partition, first, end };
         let at = |partition, offset| Committed { topic: topic.clone(), partition, offset, metadata: vec![] };
-        let group = Description {
-            name: "g".into(),
-            trouble: None,
-            state: "Empty".into(),
-            assignor: String::new(),
-            members: vec![],
-        };
+        let group = Description { name: "g".into(), trouble: None, members: vec![] };
         let spans = [span(0, 0, 10), span(1, 50, 60), span(2, 0, 7)];
         let spans: Vec<_> = spans.iter().collect();
         let info = facts(&topic, &group, &spans, &[at(0, 4), at(1, 20)]);

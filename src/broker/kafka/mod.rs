@@ -5,7 +5,6 @@
 //! `settings`. On these stand the publisher, the reader, the subscription, topics and groups.
 //!
 //! Nothing here blocks: the library works on threads of its own, and its queues wake the runtime (`queue`).
-#![allow(dead_code, unused_imports, reason = "until publisher, reader and subscription stand on it")]
 
 mod admin;
 mod answers;
@@ -52,10 +51,9 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 
 use super::{
-    Broker, Capabilities, Error, GroupInfo, Kind, Location, Order, PublishOptions, Publisher, ReadOptions,
-    Reader, Result, Source, Start, SubscribeOptions, Subscription, Surroundings, TopicInfo,
+    Broker, Capabilities, GroupInfo, Location, Order, PublishOptions, Publisher, ReadOptions, Reader, Result,
+    Source, Start, SubscribeOptions, Subscription, Surroundings, TopicInfo,
 };
-use crate::event::Millis;
 use client::{Client, Role};
 use settings::Settings;
 
@@ -98,19 +96,13 @@ pub fn capabilities(_topic: &str) -> Capabilities {
 /// Made from its URL. Behaviour: no I/O.
 pub fn open(location: &Location, surroundings: Surroundings) -> Result<Arc<dyn Broker>> {
     let settings = Settings::of(location, &surroundings)?;
-    Ok(Arc::new(Kafka {
-        settings,
-        clock: surroundings.clock,
-        admin: OnceLock::new(),
-        groups: OnceLock::new(),
-    }))
+    Ok(Arc::new(Kafka { settings, admin: OnceLock::new(), groups: OnceLock::new() }))
 }
 
 /// A cluster that was named.
 #[derive(Clone)]
 struct Kafka {
     settings: Settings,
-    clock: Arc<dyn Fn() -> Millis + Send + Sync>,
     /// Made by the first question that needs one.
     admin: OnceLock<Client>,
     /// The same, of questions about groups.

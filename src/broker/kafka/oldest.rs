@@ -11,8 +11,7 @@ use crate::event::{Millis, Name, Position};
 /// With more partitions than these behind it is not looked for: it would take as long as reading them.
 const MOST: usize = 100;
 
-/// `None` where nothing is open, too many partitions are behind, or we may not read them. A partition that lies behind
-/// what is kept counts from the first event kept.
+/// `None` where nothing is open, too many partitions are behind, one lies behind what is kept, or we may not read them.
 pub async fn of(kafka: &Kafka, group: &GroupInfo) -> Result<Option<Millis>> {
     let settled: HashMap<i32, i64> = group.settled.iter().filter_map(place).collect();
     let behind = |at: &&(Name, Position)| {

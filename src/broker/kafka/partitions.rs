@@ -64,12 +64,6 @@ impl Partitions {
     pub fn raw(&self) -> *mut rd_kafka_topic_partition_list_t {
         self.0.as_ptr()
     }
-
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = Partition<'_>> {
-        // SAFETY: live for as long as `self`.
-        unsafe { iter(self.raw()) }
-    }
 }
 
 impl Drop for Partitions {
@@ -121,7 +115,9 @@ mod tests {
         let mut list = Partitions::new(1);
         list.add("a", 0, 7, b"x\0y");
         list.add("b", 3, -1, b"");
-        let all: Vec<_> = list.iter().map(|p| (p.topic, p.partition, p.offset, p.metadata, p.code)).collect();
+        // SAFETY: the list is live.
+        let all = unsafe { iter(list.raw()) };
+        let all: Vec<_> = all.map(|p| (p.topic, p.partition, p.offset, p.metadata, p.code)).collect();
         assert_eq!(all, [("a", 0, 7, &b"x\0y"[..], Code::OK), ("b", 3, -1, &b""[..], Code::OK)]);
     }
 }

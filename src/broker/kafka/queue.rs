@@ -28,7 +28,7 @@ pub enum Owner {
     /// The client's own, which it lets go: where the news of its connections come.
     Main(Arc<News>),
     /// Somebody's, who keeps the client for as long: a queue has to go before its client.
-    Somebody(Client),
+    Somebody(#[allow(dead_code, reason = "held, not looked at")] Client),
 }
 
 // SAFETY: the library's queues take calls from any thread.

@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use futures_util::TryFutureExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::admin::Committed;

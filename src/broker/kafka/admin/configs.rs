@@ -33,16 +33,6 @@ impl Client {
         self.configs(about, rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC, names).await
     }
 
-    /// The settings of a broker, by its number.
-    pub async fn broker_configs(&self, about: &About, node: i32) -> Result<Vec<Config>> {
-        let broker = rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_BROKER;
-        let mut all = self.configs(about, broker, vec![c_text(&node.to_string())]).await?;
-        match all.pop() {
-            Some(configs) => configs.map_err(|trouble| trouble.error(about, self)),
-            None => Ok(Vec::new()),
-        }
-    }
-
     async fn configs(
         &self,
         about: &About,

@@ -30,10 +30,6 @@ pub struct Description {
     pub name: String,
     /// Why nothing more is known.
     pub trouble: Option<Trouble>,
-    /// `Stable`, `Empty`, `Dead` (there is none), ...: the broker's word.
-    pub state: String,
-    /// How its partitions are shared out.
-    pub assignor: String,
     /// Who is at work.
     pub members: Vec<Member>,
 }
@@ -139,8 +135,6 @@ unsafe fn read_group(group: *const rd_kafka_ConsumerGroupDescription_t) -> Descr
         Description {
             name: sys::text(sys::rd_kafka_ConsumerGroupDescription_group_id(group)),
             trouble: trouble(sys::rd_kafka_ConsumerGroupDescription_error(group)),
-            state: state(sys::rd_kafka_ConsumerGroupDescription_state(group)),
-            assignor: sys::text(sys::rd_kafka_ConsumerGroupDescription_partition_assignor(group)),
             members: (0..members).map(member).collect(),
         }
     }

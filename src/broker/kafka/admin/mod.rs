@@ -27,7 +27,7 @@ use crate::broker::Result;
 
 pub use cluster::{Cluster, Node, Right};
 pub use configs::Config;
-pub use groups::{Description, Group, Member};
+pub use groups::Description;
 pub use offsets::{Committed, EARLIEST, LATEST, NEWEST, Offset};
 pub use topics::{Described, NewTopic, Part};
 

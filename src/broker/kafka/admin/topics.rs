@@ -22,8 +22,6 @@ pub struct Described {
     pub name: String,
     /// Why nothing more is known: there is no such topic, or we may not see it.
     pub trouble: Option<Trouble>,
-    /// The broker's own.
-    pub internal: bool,
     /// By number.
     pub partitions: Vec<Part>,
     /// What we may do with it.
@@ -209,7 +207,6 @@ unsafe fn read_topic(topic: *const rd_kafka_TopicDescription_t) -> Described {
         Described {
             name: sys::text(sys::rd_kafka_TopicDescription_name(topic)),
             trouble: trouble(sys::rd_kafka_TopicDescription_error(topic)),
-            internal: sys::rd_kafka_TopicDescription_is_internal(topic) != 0,
             partitions,
             rights: read_rights(operations, rights),
         }

@@ -52,8 +52,6 @@ pub trait Sink {
 pub struct LaneTrouble {
     /// Which.
     pub at: usize,
-    /// At which offset.
-    pub offset: i64,
     /// What.
     pub trouble: Trouble,
 }
@@ -211,7 +209,7 @@ impl<S: Sink> Sweep<'_, S> {
                 trouble => Err(trouble),
             },
         };
-        self.trouble = taken.err().map(|trouble| LaneTrouble { at, offset, trouble });
+        self.trouble = taken.err().map(|trouble| LaneTrouble { at, trouble });
     }
 }
 

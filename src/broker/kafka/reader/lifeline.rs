@@ -86,7 +86,7 @@ pub fn deleted(error: Error) -> Error {
 
 /// What is to be said of a lane's trouble, and where its events are gone what is still kept.
 pub async fn explain(client: Client, lane: Lane, trouble: LaneTrouble) -> Error {
-    let LaneTrouble { at: _, offset: _, trouble } = trouble;
+    let LaneTrouble { at: _, trouble } = trouble;
     let subject = lane.subject();
     match trouble.code {
         Code::LOCAL_AUTO_OFFSET_RESET | Code::OFFSET_OUT_OF_RANGE => {
