@@ -124,7 +124,16 @@ impl Operator {
                 None => Ok(Ended::Refused(Vec::new())),
             };
         }
-        self.caller.call(sys::rd_kafka_commit_transaction).await?;
+        match self.caller.call(sys::rd_kafka_commit_transaction).await {
+            Ok(()) => {}
+            // Where two take over at once the broker may refuse without a reason. An abort fails too where we are fenced,
+            // or where it was committed after all; else nothing is there.
+            Err(error) if error.kind() == Kind::Rejected => {
+                self.caller.call(sys::rd_kafka_abort_transaction).await?;
+                return Ok(Ended::Refused(Vec::new()));
+            }
+            Err(error) => return Err(error),
+        }
         self.noted = noted.and_then(|(topic, at)| Some((topic, at.partition()?, at.offset()?)));
         Ok(Ended::Committed(places))
     }
