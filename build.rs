@@ -13,6 +13,10 @@ fn main() {
         // of a publish of one event. The price: the image itself lies at a fixed place; heap, stack and libraries do
         // not.
         println!("cargo:rustc-link-arg-bins=-no-pie");
+        if is("CARGO_CFG_TARGET_ARCH", "x86_64") && is("CARGO_FEATURE_KAFKA", "1") {
+            // See `openssl` in `src/start.rs`.
+            println!("cargo:rustc-link-arg-bins=-Wl,--wrap=OPENSSL_cpuid_setup");
+        }
         if is("HOST", "x86_64-unknown-linux-gnu") && is("TARGET", "x86_64-unknown-linux-gnu") {
             unwind_from_an_archive();
         }

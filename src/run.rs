@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -23,12 +22,12 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// See [`or_left`].
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Runs `evcat` with these arguments, the first of which is its own name.
-pub fn main(arguments: Vec<OsString>) -> ExitCode {
+/// Runs `evcat` with these arguments, the first of which is its own name; the exit code of the process.
+pub fn main(arguments: Vec<OsString>) -> u8 {
     keep_memory();
     if let Some(shell) = &environment().complete {
         commands::completions::live::answer(shell, &arguments, environment());
-        return ExitCode::SUCCESS;
+        return 0;
     }
     let cli = match cli::parse(&arguments) {
         Ok(cli) => cli,
@@ -47,22 +46,20 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         trace_to_stderr(ui.err);
     }
     match run(cli, &ui) {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Partial) => code(Exit::Partial),
-        Ok(Outcome::Short) => code(Exit::Short),
-        Ok(Outcome::Usage) => code(Exit::Usage),
+        Ok(Outcome::Done) => 0,
+        Ok(Outcome::Partial) => Exit::Partial as u8,
+        Ok(Outcome::Short) => Exit::Short as u8,
+        Ok(Outcome::Usage) => Exit::Usage as u8,
         Ok(Outcome::Interrupted(signal)) => {
             shutdown::end_by(signal);
-            ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX))
+            u8::try_from(128 + signal).unwrap_or(u8::MAX)
         }
         // The reader of our stdout went away: it has what it wanted.
-        Err(error) if error.chain().any(|e| e.downcast_ref().is_some_and(Closed::reader_left)) => {
-            ExitCode::SUCCESS
-        }
+        Err(error) if error.chain().any(|e| e.downcast_ref().is_some_and(Closed::reader_left)) => 0,
         Err(error) => {
             let error = usage::as_typed(error, &arguments);
             ui.error(&error);
-            code(outcome::exit_of(&error))
+            outcome::exit_of(&error) as u8
         }
     }
 }
@@ -79,10 +76,6 @@ fn keep_memory() {
             mallopt(M_TRIM_THRESHOLD, 64 << 20);
         }
     }
-}
-
-fn code(exit: Exit) -> ExitCode {
-    ExitCode::from(exit as u8)
 }
 
 /// What needs no command.

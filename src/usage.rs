@@ -1,7 +1,6 @@
 //! What clap refuses or shows, in the style of all other errors.
 
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 
@@ -10,24 +9,24 @@ use crate::output::Ui;
 use crate::output::stdout::print;
 
 /// Shows the help that was asked for, or says what was wrong with the arguments.
-pub fn answer(error: &clap::Error, arguments: &[OsString], ui: &Ui) -> ExitCode {
+pub fn answer(error: &clap::Error, arguments: &[OsString], ui: &Ui) -> u8 {
     let styled = error.render();
     let text = |color| if color { styled.ansi().to_string() } else { styled.to_string() };
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match print(&text(ui.out.color)) {
             Err(closed) if !closed.reader_left() => {
                 ui.error(&closed.into());
-                ExitCode::from(Exit::Failed as u8)
+                Exit::Failed as u8
             }
-            _ => ExitCode::SUCCESS,
+            _ => 0,
         },
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             ui.line(text(ui.err.color).trim_end());
-            ExitCode::from(Exit::Usage as u8)
+            Exit::Usage as u8
         }
         _ => {
             ui.error(&as_typed(failure(&text(false)).into(), arguments));
-            ExitCode::from(Exit::Usage as u8)
+            Exit::Usage as u8
         }
     }
 }

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::brokers::{self, Private};
-use crate::measure::{ROUNDS, median, millis};
+use crate::measure::{ROUNDS, installed, median, millis};
 use crate::table::{Row, Unit};
 
 /// A broker.
@@ -42,7 +42,7 @@ impl Kafka {
 
 /// evcat on this broker, with nobody to talk to.
 pub fn evcat(url: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_evcat"));
+    let mut command = Command::new(installed());
     command.args(["-b", url]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command

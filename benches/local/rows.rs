@@ -1,5 +1,6 @@
 //! Whole processes against the sqlite3 shell and kcat.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,8 +18,8 @@ pub fn start(_: &Bench) -> Vec<Row> {
         return vec![Row::not_measured(work, "kcat is not installed")];
     }
     let version =
-        |program: &str| run(Command::new(program).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()));
-    vec![against(work, (1.0, 0.6), 100, || version(env!("CARGO_BIN_EXE_evcat")), || version("kcat"))]
+        |program: &OsStr| run(Command::new(program).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()));
+    vec![against(work, (1.0, 0.6), 100, || version(installed().as_ref()), || version("kcat".as_ref()))]
 }
 
 /// A peer's database in log mode, with a table of events.
