@@ -30,6 +30,11 @@ pub trait Publisher: Send + Sync {
     /// Behaviour: leaves at once, no linger: a batch is what the input had ready. Events of one key keep their order,
     /// over retries too. Dropping the future does not unsend. An event without a timestamp gets the broker's clock.
     fn send(&self, events: Events) -> Receipts;
+
+    /// So many unconfirmed events keep it busy: more only take memory, and what lies in it out of the processor's reach.
+    fn enough(&self) -> usize {
+        usize::MAX
+    }
 }
 
 /// How to publish.

@@ -65,6 +65,7 @@ pub struct Outbox<T = ()> {
 impl<T: Send + Sync + 'static> Outbox<T> {
     /// Nothing is sent yet.
     pub fn new(publisher: Box<dyn Publisher>, window: Window) -> Outbox<T> {
+        let window = Window { events: window.events.min(publisher.enough()), ..window };
         Outbox { publisher, window, flights: FuturesOrdered::new(), events: 0, bytes: 0, pushed: 0 }
     }
 

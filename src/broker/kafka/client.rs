@@ -65,7 +65,9 @@ impl Client {
         fixed: &[(&str, &str)],
         prepare: impl FnOnce(&mut Conf),
     ) -> Result<Client> {
-        leave_openssl_alone();
+        if !settings.is_plaintext() {
+            leave_openssl_alone();
+        }
         let news = Arc::new(News::new(settings.secrets()));
         let refuse = |words: String| Error::new(Kind::Unsupported, "open", "", news.masked(&words));
         let mut conf = Conf::new();

@@ -3,6 +3,7 @@
 //! Every event gets a number, which the library carries round and gives back in its report. Numbers rise over all calls of
 //! `send`, so the flight of a number is found by where its numbers begin.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
 
@@ -67,9 +68,7 @@ impl Flights {
         let (answer, answered) = oneshot::channel();
         let (first, open) = (self.next, events.len());
         self.next = first.wrapping_add(open);
-        // Overwritten by what is reported.
-        let receipts = vec![Ok(Receipt { position: Position::Unknown, duplicate: false }); open];
-        let landed = Landed { receipts, failed: Vec::new(), events };
+        let landed = Landed { receipts: Vec::with_capacity(open), failed: Vec::new(), events };
         self.all.push_back(Flight { first, landed, open, answer: Some(answer) });
         (first, answered)
     }
@@ -78,7 +77,16 @@ impl Flights {
     #[inline]
     pub fn stored(&mut self, number: usize, position: Position) {
         let Some((flight, index)) = self.find(number) else { return };
-        flight.landed.receipts[index] = Ok(Receipt { position, duplicate: false });
+        let (receipt, receipts) = (Ok(Receipt { position, duplicate: false }), &mut flight.landed.receipts);
+        // Reports most often come in order.
+        match index.cmp(&receipts.len()) {
+            Ordering::Equal => receipts.push(receipt),
+            Ordering::Less => receipts[index] = receipt,
+            Ordering::Greater => {
+                receipts.resize(index, filler());
+                receipts.push(receipt);
+            }
+        }
         self.answered();
     }
 
@@ -91,7 +99,7 @@ impl Flights {
 
     #[inline]
     fn find(&mut self, number: usize) -> Option<(&mut Flight, usize)> {
-        let holds = |flight: &Flight| number.wrapping_sub(flight.first) < flight.landed.receipts.len();
+        let holds = |flight: &Flight| number.wrapping_sub(flight.first) < flight.landed.events.len();
         if !self.all.get(self.last).is_some_and(holds) {
             self.last = self.all.iter().position(holds)?;
         }
@@ -114,7 +122,8 @@ impl Flights {
     fn land(&mut self) {
         let flight = &mut self.all[self.last];
         let empty = Landed { receipts: Vec::new(), failed: Vec::new(), events: Events::default() };
-        let landed = std::mem::replace(&mut flight.landed, empty);
+        let mut landed = std::mem::replace(&mut flight.landed, empty);
+        landed.receipts.resize(landed.events.len(), filler());
         if let Some(answer) = flight.answer.take() {
             // Whoever dropped the future does not want to know.
             let _ = answer.send(landed);
@@ -124,6 +133,11 @@ impl Flights {
             self.last = self.last.saturating_sub(1);
         }
     }
+}
+
+/// Stands where another will be put, or none: what failed is told apart.
+fn filler() -> Result<Receipt> {
+    Ok(Receipt { position: Position::Unknown, duplicate: false })
 }
 
 impl Drop for Flights {

@@ -119,6 +119,12 @@ impl Publisher for KafkaPublisher {
             receipts
         })
     }
+
+    /// Two requests full of small events: one on its way, one that fills. With 50,000 a stream of them takes a tenth more
+    /// of the processor's time.
+    fn enough(&self) -> usize {
+        20_000
+    }
 }
 
 impl Drop for KafkaPublisher {
@@ -145,7 +151,7 @@ impl Shared {
         let State { flights, topics, room, .. } = &mut *state;
         let (first, answered) = flights.begin(events.clone());
         let mut at = 0;
-        for run in events.chunk_by(|a, b| a.topic() == b.topic()) {
+        for run in events.chunk_by(|a, b| same(a.topic(), b.topic())) {
             let number = first.wrapping_add(at);
             at += run.len();
             match self.topic(topics, run[0].topic()) {
@@ -239,6 +245,12 @@ impl Shared {
         known.0.push((topic.clone(), trouble.code, stored, error.clone()));
         error
     }
+}
+
+/// Names of one batch are most often one.
+#[inline]
+fn same(a: &Name, b: &Name) -> bool {
+    Arc::ptr_eq(a, b) || a == b
 }
 
 /// Errors that were made already, by topic, code, and whether the event may have been stored.

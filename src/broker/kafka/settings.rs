@@ -73,6 +73,11 @@ impl Settings {
         self.given.iter().rev().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
     }
 
+    /// Whether neither TLS nor a login is wanted, and so nothing of OpenSSL.
+    pub fn is_plaintext(&self) -> bool {
+        self.base.iter().any(|(key, value)| key == "security.protocol" && value == "plaintext")
+    }
+
     /// Whether what transactions have not committed counts as not there; `-X isolation.level=read_uncommitted` sees it.
     pub fn reads_committed(&self) -> bool {
         self.given("isolation.level") != Some("read_uncommitted")
