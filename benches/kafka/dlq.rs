@@ -33,7 +33,6 @@ pub fn replay(bench: &Bench, kafka: &Kafka) -> Vec<Row> {
         let all = ["dlq", "replay", &letters, "--yes", "--expect", "100000"];
         let spent = spend(evcat(kafka.url()).args(all));
         kafka.delete(&letters);
-        kafka.delete(&format!("{letters}.settled"));
         spent
     };
     let peers = format!("{topic}.peer.dlq");

@@ -26,8 +26,10 @@ mod spent;
 #[allow(dead_code, reason = "some of it is for the embedded broker")]
 mod table;
 
+use std::fs::File;
+
 use measure::Bench;
-use spent::Kafka;
+use spent::{Kafka, evcat, spend};
 use table::Row;
 
 /// A group of rows, by the word that chooses it.
@@ -39,9 +41,24 @@ const ROWS: &[Group] = &[
     ("memory", publish::memory),
     ("slow-link", publish::slow_link),
     ("read", read::read),
+    ("subscribe", read::subscribe),
     ("few", read::few),
     ("dlq", dlq::replay),
 ];
+
+/// The broker compiles what it runs often, and until then a run measures that.
+fn warm(bench: &Bench, kafka: &Kafka) {
+    let topic = kafka.topic(1);
+    for _ in 0..3 {
+        let lines = File::open(bench.lines(1_000_000)).unwrap();
+        spend(evcat(kafka.url()).args(["publish", &topic]).stdin(lines));
+        spend(evcat(kafka.url()).args(["tail", &topic, "-n", "1000000", "--no-follow", "-o", "raw"]));
+    }
+    for _ in 0..200 {
+        spend(evcat(kafka.url()).args(["publish", &topic, "x"]));
+    }
+    kafka.delete(&topic);
+}
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -49,6 +66,7 @@ fn main() {
     let chosen: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
     let Some(kafka) = brokers::or_skip(Kafka::find()) else { return };
     let bench = Bench::new(false);
+    warm(&bench, &kafka);
     let mut all = Vec::new();
     for (word, rows) in ROWS {
         if chosen.is_empty() || chosen.iter().any(|choice| choice == word) {

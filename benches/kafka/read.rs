@@ -102,6 +102,27 @@ pub fn read(bench: &Bench, kafka: &Kafka) -> Vec<Row> {
     rows
 }
 
+/// Every event acknowledged after its line was written, against only looking at them.
+pub fn subscribe(bench: &Bench, kafka: &Kafka) -> Vec<Row> {
+    let work = "1,000,000 x 100 B, subscribe -o raw, to a pipe, against tail";
+    if !has("kcat") {
+        return vec![Row::not_measured(work, NO_KCAT)];
+    }
+    let topic = filled(bench, kafka, &[]);
+    let mut groups = 0..;
+    let handled = || {
+        let group = format!("g{}", groups.next().unwrap_or(0));
+        let mut command = evcat(kafka.url());
+        command.args(["subscribe", &topic, "-g", &group, "--from", "beginning", "--no-follow", "-o", "raw"]);
+        piped(command)
+    };
+    let rows = against(work, [(2.0, 1.2), (f64::MAX, 1.0)], 1, handled, || {
+        piped(ours(kafka, &topic, &["-o", "raw"]))
+    });
+    kafka.delete(&topic);
+    rows
+}
+
 /// Ten events to the end, whole process; also where the end of a transaction is the last that the topic has.
 pub fn few(_: &Bench, kafka: &Kafka) -> Vec<Row> {
     let work = "a topic of ten events to its end, against kcat -C -e";

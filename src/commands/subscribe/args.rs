@@ -220,9 +220,11 @@ impl Plan {
     /// How many events are in hand at a time: enough that lanes never wait for the broker, few enough that other
     /// members get their share; and none that are surely not wanted. Every key that has an event in hand is closed to
     /// other members, so a slow handler must claim few; those that wait for another try count too, so that one lane
-    /// has more than its four.
-    pub fn in_flight(&self, handling: &Handling, unfiltered: bool) -> usize {
+    /// has more than its four. Where members share by partitions what one has in hand takes nothing from another, and
+    /// what prints or copies waits for nothing but the broker.
+    pub fn in_flight(&self, handling: &Handling, unfiltered: bool, partitions: bool) -> usize {
         let enough = match handling {
+            Handling::Print { .. } | Handling::Copy { .. } if partitions => 4000,
             Handling::Print { .. } | Handling::Copy { .. } => 1000,
             Handling::Run { worker: true, .. } => (self.concurrency * 25).clamp(100, 2000),
             Handling::Run { .. } => (self.concurrency * 4).clamp(16, 1000),

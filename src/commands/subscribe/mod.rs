@@ -46,7 +46,7 @@ pub async fn run(args: SubscribeArgs, session: &Session) -> anyhow::Result<Outco
     let prints = matches!(handling, Handling::Print { .. });
     let tries = matches!(handling, Handling::Run { .. });
     let handler_name = handling.name();
-    let in_flight = plan.in_flight(&handling, judge.is_plain());
+    let in_flight = plan.in_flight(&handling, judge.is_plain(), capabilities.partitions);
     let rules = Rules {
         // What prints and what copies keeps the order received by itself.
         concurrency: if tries { plan.concurrency } else { in_flight },

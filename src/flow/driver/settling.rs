@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::flow::lanes::{Death, Settled};
 
 /// The most items of one call: a call must not take so long that a revocation passes meanwhile.
-const BATCH: usize = 2_000;
+const BATCH: usize = 4_000;
 /// The longest a call may take once the end was asked for and the broker failed before.
 const LAST_CALL: Duration = Duration::from_secs(5);
 

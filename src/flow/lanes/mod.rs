@@ -51,6 +51,8 @@ pub struct Lanes {
     burying: HashMap<Token, u64>,
     /// What was behind an event that could not be settled: ours until all of it is given back together.
     left: Vec<Token>,
+    /// When the first of what runs may have to be broken off; early, if that has ended since.
+    kill_at: Option<Instant>,
     actions: VecDeque<Action>,
     received: u64,
     /// Events that had a first start and may still end as handled, and those that have.
@@ -77,6 +79,7 @@ impl Lanes {
             parked: Vec::new(),
             burying: HashMap::new(),
             left: Vec::new(),
+            kill_at: None,
             actions: VecDeque::new(),
             received: 0,
             admitted: 0,
@@ -113,8 +116,7 @@ impl Lanes {
     /// When [`tick`](Lanes::tick) is wanted at the latest.
     pub fn wake(&self) -> Option<Instant> {
         let timer = self.timers.peek().map(|Reverse((at, _))| *at);
-        let kill = self.lanes.iter().flatten().filter(|r| !r.killed).filter_map(|r| r.until).min();
-        [timer, kill].into_iter().flatten().min()
+        [timer, self.kill_at].into_iter().flatten().min()
     }
 
     /// Events were handed to us, in order per key.
@@ -195,6 +197,7 @@ impl Lanes {
                 self.give_up(item);
             } else if let Some(running) = self.lanes.iter_mut().flatten().find(|r| r.item.token == token) {
                 running.until = Some(until);
+                self.kill_at = Some(self.kill_at.map_or(until, |at| at.min(until)));
             }
         }
         self.pump();
@@ -229,10 +232,14 @@ impl Lanes {
                 self.ready.push(Reverse((seq, unit)));
             }
         }
-        for lane in 0..self.lanes.len() {
-            if self.lanes[lane].as_ref().is_some_and(|r| r.until.is_some_and(|until| until <= now)) {
-                self.kill(lane);
+        if self.kill_at.is_some_and(|at| at <= now) {
+            for lane in 0..self.lanes.len() {
+                if self.lanes[lane].as_ref().is_some_and(|r| r.until.is_some_and(|until| until <= now)) {
+                    self.kill(lane);
+                }
             }
+            let running = self.lanes.iter().flatten();
+            self.kill_at = running.filter(|r| !r.killed).filter_map(|r| r.until).min();
         }
         self.pump();
     }
