@@ -7,6 +7,8 @@ mod cluster;
 mod configs;
 mod groups;
 mod offsets;
+#[cfg(test)]
+mod tests;
 mod topics;
 
 use std::ffi::{CString, c_char};
@@ -135,6 +137,7 @@ impl Client {
             if !(lost || trouble.is_busy()) || end.is_some_and(|end| Instant::now() + again > end) {
                 return Err(trouble.error(about, self));
             }
+            tracing::debug!(?trouble, operation = about.operation, "asked again");
             node = None;
             if of_groups && (trouble.code == Code::NOT_COORDINATOR || !searches) {
                 // The library never forgets who a coordinator was (2.12), so each of them is asked whether it is now.
@@ -153,6 +156,13 @@ impl Client {
                     };
                 }
                 node = node.filter(|_| !everybody);
+            } else if !of_groups {
+                // Where a leader is of another epoch by now the library (2.12) goes on with what it knows of the topic, for
+                // minutes. Any question about the brokers has it learn anew what it knows of topics.
+                tokio::select! {
+                    _ = self.who_answers() => {}
+                    trouble = self.refused() => return Err(trouble.error(about, self)),
+                }
             }
             sleep(again).await;
             again = (again * 2).min(*AGAIN.end());
