@@ -3,8 +3,34 @@
 use std::io::Write;
 use std::time::Duration;
 
+use evcat::broker::{Source, Start};
+
 use crate::brokers::{Private, or_skip, python};
 use crate::chaos::{self, Chaos};
+use crate::{address, broker, run, unique};
+
+#[test]
+fn a_topic_that_was_made_is_there_on_every_broker() {
+    let Some(cluster) = or_skip(Private::up("kafka:cluster")) else { return };
+    run(async {
+        let any = broker(cluster.url());
+        let addresses = address(cluster.url()).split(',');
+        let all: Vec<_> = addresses.map(|address| broker(&format!("kafka://{address}"))).collect();
+        for _ in 0..6 {
+            let topic = unique("t");
+            any.create_topic(&topic, &[]).await.unwrap();
+            for (i, one) in all.iter().enumerate() {
+                let source =
+                    Source::Group { topics: vec![topic.as_str().into()], group: format!("g{i}").into() };
+                one.create_group(&source, &Start::Earliest, None).await.unwrap();
+            }
+            any.delete_topic(&topic).await.unwrap();
+            for one in &all {
+                assert!(one.topics(&topic).await.unwrap().is_empty(), "deleted");
+            }
+        }
+    });
+}
 
 #[test]
 #[ignore = "a partition can stay unread after its broker was killed and came back at once"]
