@@ -400,14 +400,7 @@ impl Desk {
                 let message = "what the broker sent is damaged: its checksum does not fit";
                 Error::new(Kind::Broken, "receive", subject, message)
             }
-            _ => {
-                let error = trouble.error(&About::new("receive", subject), &self.client);
-                // The library tries again by itself.
-                if error.kind() == Kind::Unreachable {
-                    return;
-                }
-                error
-            }
+            _ => trouble.error(&About::new("receive", subject), &self.client),
         };
         self.fail(error);
     }

@@ -77,11 +77,18 @@ impl Part {
                     self.pass(offset);
                     continue;
                 }
+                // The library tries again by itself, and what follows is what comes next.
+                Some(trouble) if trouble.passes() => continue,
+                // What follows is not taken: what is missing before it would pass for not there.
                 Some(trouble) => return Err(trouble),
             }
             self.pass(offset);
             if self.is_done() {
                 break;
+            }
+            // After a rebalance the library may begin a little before the place where we are.
+            if offset < self.next {
+                continue;
             }
             self.next = offset + 1;
             if self.holes.has(offset) {
