@@ -11,7 +11,7 @@ mod offsets;
 mod tests;
 mod topics;
 
-use std::ffi::{CString, c_char};
+use std::ffi::c_char;
 use std::ops::RangeInclusive;
 use std::ptr::NonNull;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use super::conf::ERROR_TEXT;
 use super::error::{About, Trouble};
 use super::queue::{Event, Queue};
 use super::sys::{
-    self, Code, rd_kafka_AdminOptions_t, rd_kafka_admin_op_t, rd_kafka_error_t, rd_kafka_queue_t,
+    self, Code, c_text, rd_kafka_AdminOptions_t, rd_kafka_admin_op_t, rd_kafka_error_t, rd_kafka_queue_t,
 };
 use crate::broker::Result;
 
@@ -218,11 +218,6 @@ async fn next(queue: &Queue) -> Event {
             None => queue.filled().await,
         }
     }
-}
-
-/// A name as the library takes it. One with a NUL in it is no name of anything; it goes as an empty one.
-fn c_text(name: &str) -> CString {
-    CString::new(name).unwrap_or_default()
 }
 
 /// What an error object says, if there is one.
