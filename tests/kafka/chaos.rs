@@ -24,7 +24,7 @@ pub struct Chaos {
     pub rate: usize,
     pub members: usize,
     pub broker_kills: usize,
-    /// One of the brokers is also stopped for two seconds and goes on.
+    /// One of the brokers is also stopped for so long that the others go on without it, and wakes as one that was.
     pub pause: bool,
     pub seed: u64,
     /// All of it takes no longer.
@@ -177,9 +177,11 @@ fn kill_brokers(cluster: &Private, chaos: &Chaos, seed: u64) {
         cluster.restart(node);
     }
     if chaos.pause {
-        cluster.pause(1);
-        std::thread::sleep(Duration::from_secs(2));
-        cluster.resume(1);
+        // It counts as gone after two seconds.
+        let node = random.usize(1..=3);
+        cluster.pause(node);
+        std::thread::sleep(Duration::from_secs(4));
+        cluster.resume(node);
     }
 }
 

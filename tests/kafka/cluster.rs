@@ -33,18 +33,18 @@ fn a_topic_that_was_made_is_there_on_every_broker() {
 }
 
 #[test]
-#[ignore = "a partition can stay unread after its broker was killed and came back at once"]
+#[ignore = "in one of four runs on a busy machine a member gave up: nobody was reached for its group within a minute"]
 fn nothing_is_lost_while_brokers_and_members_are_killed() {
     let Some(cluster) = or_skip(Private::up("kafka:cluster")) else { return };
     let Some(_) = or_skip(python()) else { return };
     let dir = tempfile::tempdir().unwrap();
     let chaos = Chaos {
-        events: 30_000,
+        events: 20_000,
         keys: 500,
         rate: 1_500,
         members: 4,
-        broker_kills: 3,
-        pause: false,
+        broker_kills: 2,
+        pause: true,
         seed: fastrand::u64(..),
         limit: Duration::from_secs(90),
     };
