@@ -1,7 +1,8 @@
 //! Every number that is promised of Kafka, measured beside its peer on the same broker in the same run.
 //!
 //! `cargo bench --bench kafka` starts a broker for it (`tests/brokers/broker up kafka:perf`), or takes the one that
-//! `EVCAT_TEST_KAFKA` names. Words choose rows: `cargo bench --bench kafka -- one-shot bulk`.
+//! `EVCAT_TEST_KAFKA` names. Words choose rows: `cargo bench --bench kafka -- one-shot bulk`. `chaos`, which takes minutes,
+//! runs only by its name, and on a cluster of its own.
 //!
 //! Ours and the peer run by turns; each row is done three times and the median counts. Exit code 1: a "must" was missed.
 #![allow(
@@ -13,6 +14,9 @@
 
 #[path = "../../tests/support/brokers.rs"]
 mod brokers;
+#[path = "../../tests/kafka/chaos.rs"]
+mod chaos;
+mod cluster;
 mod dlq;
 #[path = "../local/measure.rs"]
 #[allow(dead_code, reason = "some of it is for the embedded broker")]
@@ -64,6 +68,11 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     // cargo adds --bench.
     let chosen: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
+    if chosen.iter().any(|choice| *choice == "chaos") {
+        let row = cluster::chaos();
+        println!("{row}");
+        std::process::exit(table::verdict(&[row]));
+    }
     let Some(kafka) = brokers::or_skip(Kafka::find()) else { return };
     let bench = Bench::new(false);
     warm(&bench, &kafka);

@@ -96,9 +96,9 @@ class Node:
 
     def becomes(self, state):
         until = time.monotonic() + GRACE
-        while self.state() != state:
+        while (found := self.state()) != state:
             # Nothing becomes of what has ended.
-            if self.state() == "ended" or time.monotonic() > until:
+            if found == "ended" or time.monotonic() > until:
                 return False
             time.sleep(0.01)
         return True

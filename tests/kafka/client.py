@@ -1,7 +1,7 @@
 """What other people's clients do to a topic, for the tests: client.py ADDRESS TOPIC STEP...
 
 Each event's payload is its number. Steps: plain:N, commit:N, abort:N and open:N (in a transaction that is left open, as
-of a process that was killed); headers; delete:OFFSET (all records before it); partitions:N; compact:N (keys a and b);
+of a process that was killed); headers; delete:OFFSET[:PARTITION] (all records before it); partitions:N; compact:N (keys a and b);
 committed and all, which print the payloads of committed transactions, or of all; redrive:TARGET:N, which moves N on
 from where it came to the last time, each in a transaction of its own;
 mixed (whatever a record can hold); dump (prints the records of partition 0); lines (prints the canonical lines of stdin
@@ -167,7 +167,8 @@ for step in steps:
         lines()
     elif verb == "delete":
         admin = AdminClient(config)
-        asked = admin.delete_records([TopicPartition(topic, 0, int(number))])
+        number, _, partition = number.partition(":")
+        asked = admin.delete_records([TopicPartition(topic, int(partition or 0), int(number))])
         [answer.result(30) for answer in asked.values()]
     elif verb == "partitions":
         admin = AdminClient(config)

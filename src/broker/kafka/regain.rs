@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::admin::{EARLIEST, LATEST};
 use super::client::Client;
 use super::desk::Desk;
-use super::part::Part;
+use super::part::{BEGINNING, Part};
 use super::partitions::Partitions;
 use super::places;
 use super::rebalance::taken;
@@ -30,8 +30,11 @@ pub type Doubted = Pin<Box<dyn Future<Output = (u64, Result<()>)> + Send>>;
 /// Asks the leader for as long as we have patience.
 pub fn ask(client: &Client, group: &Name, name: u64, part: &Part) -> Doubted {
     let (client, group) = (client.clone(), group.clone());
-    let (place, next) = ([(part.topic.clone(), part.number)], part.next());
-    Box::pin(async move { (name, is_there(&client, &group, &place, next).await) })
+    let (place, next) = ([(part.topic.clone(), part.number)], part.place());
+    Box::pin(async move {
+        let is_there = if next == BEGINNING { Ok(()) } else { is_there(&client, &group, &place, next).await };
+        (name, is_there)
+    })
 }
 
 async fn is_there(client: &Client, group: &Name, place: &[(Name, i32)], next: i64) -> Result<()> {
@@ -81,7 +84,7 @@ impl Desk {
         let mut places = Partitions::new(self.parts.len());
         // The queues of the partitions stay as they are.
         for (_, part) in self.parts.iter().filter(|(name, _)| only.is_none_or(|only| only == **name)) {
-            places.add(&part.topic, part.number, part.next(), b"");
+            places.add(&part.topic, part.number, part.place(), b"");
         }
         if only.is_some() {
             // SAFETY: client and list are live.
@@ -89,5 +92,9 @@ impl Desk {
             self.check(code);
         }
         self.take_over(&places);
+        // A rebalance that began meanwhile took that for our answer, and what was to go may be somebody else's already.
+        self.hasty = true;
+        self.serve();
+        self.hasty = false;
     }
 }

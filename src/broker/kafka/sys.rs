@@ -4,7 +4,7 @@
 //! does not have, and merely reading one would be undefined behaviour. So a code is a number here, and the functions
 //! that return one of the broker's are declared again.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
 pub use rdkafka_sys::bindings::*;
 
@@ -150,6 +150,14 @@ pub unsafe fn text(text: *const c_char) -> String {
     }
     // SAFETY: not null, and the caller says that it is a C string.
     unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+}
+
+/// A text as the library takes it. No name has a NUL in it; what has one becomes a name that nothing has, and never the
+/// empty one, which may be somebody's.
+pub fn c_text(text: &str) -> CString {
+    let bytes = text.bytes().map(|byte| byte.max(1)).collect();
+    // SAFETY: no byte is 0.
+    unsafe { CString::from_vec_unchecked(bytes) }
 }
 
 // Declared again with a number where the bindings have the enum.

@@ -182,17 +182,24 @@ pub async fn existing(client: &Client, operation: &'static str, topics: &[Name])
     for topic in topics {
         name::topic(operation, topic)?;
     }
-    let found = client.describe_topics(&About::new(operation, ""), topics).await?;
-    for topic in &found {
-        match &topic.trouble {
-            None => {}
-            Some(Trouble { code: Code::UNKNOWN_TOPIC_OR_PART, .. }) => {
-                return Err(unknown_topic(client, operation, &topic.name).await);
-            }
-            Some(trouble) => return Err(trouble.error(&About::topic(operation, &topic.name), client)),
+    let end = Instant::now() + SETTLES;
+    loop {
+        let found = client.describe_topics(&About::new(operation, ""), topics).await?;
+        let Some((topic, trouble)) = found.iter().find_map(|topic| Some((topic, topic.trouble.as_ref()?)))
+        else {
+            return Ok(found);
+        };
+        let about = About::topic(operation, &topic.name);
+        if trouble.code != Code::UNKNOWN_TOPIC_OR_PART {
+            return Err(trouble.error(&about, client));
         }
+        // One that is new one broker may know, and another may not yet.
+        let is_new = client.topic_names(&about).await.is_ok_and(|names| names.contains(&topic.name));
+        if !is_new || Instant::now() >= end {
+            return Err(unknown_topic(client, operation, &topic.name).await);
+        }
+        sleep(ASKED_EACH).await;
     }
-    Ok(found)
 }
 
 /// The name that a glob without wildcards is; a backslash takes away the meaning of what follows.
@@ -323,11 +330,15 @@ pub async fn delete(kafka: &Kafka, topic: &str) -> Result<()> {
     until(client, &about, topic, gone).await
 }
 
-/// Waits until a topic is told of so. Where it takes long that is not this command's failure: what it asked for is done.
+/// Waits until every broker tells of a topic so. Where it takes long that is not this command's failure: what it asked for
+/// is done.
 async fn until(client: &Client, about: &About, topic: &str, is: impl Fn(&Described) -> bool) -> Result<()> {
     let end = Instant::now() + SETTLES;
-    while !client.describe_topics(about, &[topic]).await?.iter().all(&is) && Instant::now() < end {
-        sleep(ASKED_EACH).await;
+    for node in client.nodes().await {
+        let told = async || client.describe_topics_by(Some(node), about, &[topic]).await;
+        while !told().await?.iter().all(&is) && Instant::now() < end {
+            sleep(ASKED_EACH).await;
+        }
     }
     Ok(())
 }

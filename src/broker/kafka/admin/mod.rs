@@ -7,9 +7,11 @@ mod cluster;
 mod configs;
 mod groups;
 mod offsets;
+#[cfg(test)]
+mod tests;
 mod topics;
 
-use std::ffi::{CString, c_char};
+use std::ffi::c_char;
 use std::ops::RangeInclusive;
 use std::ptr::NonNull;
 use std::time::Duration;
@@ -21,7 +23,7 @@ use super::conf::ERROR_TEXT;
 use super::error::{About, Trouble};
 use super::queue::{Event, Queue};
 use super::sys::{
-    self, Code, rd_kafka_AdminOptions_t, rd_kafka_admin_op_t, rd_kafka_error_t, rd_kafka_queue_t,
+    self, Code, c_text, rd_kafka_AdminOptions_t, rd_kafka_admin_op_t, rd_kafka_error_t, rd_kafka_queue_t,
 };
 use crate::broker::Result;
 
@@ -102,9 +104,21 @@ impl Client {
         call: impl Fn(&Options, *mut rd_kafka_queue_t) + Send,
         read: impl Fn(&Event) -> std::result::Result<T, Trouble> + Send,
     ) -> Result<T> {
+        self.ask_first(None, about, op, call, read).await
+    }
+
+    /// The same, and the first who is asked is this broker.
+    async fn ask_first<T>(
+        &self,
+        mut node: Option<i32>,
+        about: &About,
+        op: rd_kafka_admin_op_t,
+        call: impl Fn(&Options, *mut rd_kafka_queue_t) + Send,
+        read: impl Fn(&Event) -> std::result::Result<T, Trouble> + Send,
+    ) -> Result<T> {
         let end = self.timeout().map(|timeout| Instant::now() + timeout);
         let (once, of_groups) = (ONCE.contains(&op), OF_GROUPS.contains(&op));
-        let (mut again, mut attempt, mut node) = (*AGAIN.start(), ATTEMPT, None);
+        let (mut again, mut attempt) = (*AGAIN.start(), ATTEMPT);
         let mut nodes: Vec<i32> = Vec::new();
         loop {
             let left = end.map_or(LONGEST, |end| end.saturating_duration_since(Instant::now()));
@@ -135,6 +149,7 @@ impl Client {
             if !(lost || trouble.is_busy()) || end.is_some_and(|end| Instant::now() + again > end) {
                 return Err(trouble.error(about, self));
             }
+            tracing::debug!(?trouble, operation = about.operation, "asked again");
             node = None;
             if of_groups && (trouble.code == Code::NOT_COORDINATOR || !searches) {
                 // The library never forgets who a coordinator was (2.12), so each of them is asked whether it is now.
@@ -153,6 +168,13 @@ impl Client {
                     };
                 }
                 node = node.filter(|_| !everybody);
+            } else if !of_groups {
+                // Where a leader is of another epoch by now the library (2.12) goes on with what it knows of the topic, for
+                // minutes. Any question about the brokers has it learn anew what it knows of topics.
+                tokio::select! {
+                    _ = self.who_answers() => {}
+                    trouble = self.refused() => return Err(trouble.error(about, self)),
+                }
             }
             sleep(again).await;
             again = (again * 2).min(*AGAIN.end());
@@ -196,11 +218,6 @@ async fn next(queue: &Queue) -> Event {
             None => queue.filled().await,
         }
     }
-}
-
-/// A name as the library takes it. One with a NUL in it is no name of anything; it goes as an empty one.
-fn c_text(name: &str) -> CString {
-    CString::new(name).unwrap_or_default()
 }
 
 /// What an error object says, if there is one.

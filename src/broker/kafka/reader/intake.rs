@@ -5,7 +5,7 @@
 //! copied once: the other ways to consume cost an allocation or a lock per message.
 
 use std::collections::HashMap;
-use std::ffi::{CString, c_void};
+use std::ffi::c_void;
 use std::ptr::NonNull;
 
 use super::super::client::Client;
@@ -95,7 +95,7 @@ impl Intake {
         if let Some(topic) = self.topics.get(name) {
             return Ok(topic.0.as_ptr());
         }
-        let c_name = CString::new(&**name).unwrap_or_default();
+        let c_name = sys::c_text(name);
         // SAFETY: the client is live and copies the name; without a configuration it is the client's.
         let topic =
             unsafe { sys::rd_kafka_topic_new(self.client.raw(), c_name.as_ptr(), std::ptr::null_mut()) };
@@ -151,6 +151,25 @@ impl Intake {
                 }
             };
         }
+    }
+
+    /// Has them fetched anew, each from where it is: after a trouble what had come behind it was not taken.
+    pub fn again(&mut self) -> Result<(), Trouble> {
+        for lane in self.lanes.iter_mut().filter(|lane| lane.fetch != Fetch::Never && !lane.is_done()) {
+            let Some(topic) = self.topics.get(&lane.topic) else { continue };
+            // SAFETY: topic and queue are live. Waits for the library's own thread, never for the broker.
+            let started = unsafe {
+                sys::rd_kafka_consume_stop(topic.0.as_ptr(), lane.partition);
+                let (topic, queue) = (topic.0.as_ptr(), self.queue.raw());
+                sys::rd_kafka_consume_start_queue(topic, lane.partition, lane.next, queue)
+            };
+            if started != 0 {
+                return Err(Trouble::of(sys::last_error()));
+            }
+            lane.fetch = Fetch::On;
+        }
+        self.pause();
+        Ok(())
     }
 
     /// Has none of them fetched any more, so that another intake of the same client can have them.

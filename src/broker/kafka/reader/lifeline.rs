@@ -15,16 +15,19 @@ use super::super::places;
 use super::super::sys::Code;
 use super::intake::LaneTrouble;
 use super::lane::Lane;
-use crate::broker::{Error, Kind};
+use crate::broker::{Error, Kind, Result};
 
 /// What has to come should have by then.
 const QUIET: Duration = Duration::from_secs(1);
+
+/// How long until what a leader has is asked for again.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// The connection of one reader.
 pub struct Lifeline {
     client: Client,
     heard: watch::Receiver<u64>,
-    asking: Option<BoxFuture<'static, crate::broker::Result<()>>>,
+    asking: Option<BoxFuture<'static, Result<()>>>,
 }
 
 impl Lifeline {
@@ -69,7 +72,7 @@ impl Lifeline {
 }
 
 /// Something that the brokers of these lanes have to answer.
-fn ask(client: &Client, lanes: &[Lane]) -> BoxFuture<'static, crate::broker::Result<()>> {
+fn ask(client: &Client, lanes: &[Lane]) -> BoxFuture<'static, Result<()>> {
     let read = lanes.iter().filter(|lane| !lane.is_done());
     let asked: Vec<_> = read.map(|lane| (lane.topic.clone(), lane.partition)).collect();
     let client = client.clone();
@@ -84,24 +87,29 @@ pub fn deleted(error: Error) -> Error {
     Error::new(Kind::Gone, "read", error.detail().subject.clone(), "was deleted while it was read")
 }
 
-/// What is to be said of a lane's trouble, and where its events are gone what is still kept.
-pub async fn explain(client: Client, lane: Lane, trouble: LaneTrouble) -> Error {
+/// What is to be said of a lane's trouble, and where its events are gone what is still kept. `Ok`: the leader has what was
+/// said not to be there, as a broker says that is behind. Reading can go on.
+pub async fn explain(client: Client, lane: Lane, trouble: LaneTrouble) -> Result<()> {
     let LaneTrouble { at: _, trouble } = trouble;
     let subject = lane.subject();
-    match trouble.code {
+    Err(match trouble.code {
         Code::LOCAL_AUTO_OFFSET_RESET | Code::OFFSET_OUT_OF_RANGE => {
             let places = [(lane.topic.clone(), lane.partition)];
             let (first, end) = tokio::join!(
                 places::ask(&client, "read", &places, super::super::admin::EARLIEST),
                 places::ask(&client, "read", &places, LATEST),
             );
-            let at = |answer: crate::broker::Result<Vec<_>>| {
-                answer.map(|all: Vec<super::super::admin::Offset>| all[0].offset)
-            };
+            let at =
+                |answer: Result<Vec<_>>| answer.map(|all: Vec<super::super::admin::Offset>| all[0].offset);
             match (at(first), at(end)) {
                 (Err(error), _) | (_, Err(error)) => deleted(error),
                 (Ok(first), _) if lane.next < first => {
                     places::gone("read", &lane.topic, lane.partition, lane.next, first)
+                }
+                (_, Ok(end)) if lane.next <= end => {
+                    tracing::debug!(subject, lane.next, "{}", trouble.words);
+                    tokio::time::sleep(AGAIN).await;
+                    return Ok(());
                 }
                 (_, Ok(end)) => {
                     let message = format!("was cut off at {end} while it was read, at {}", lane.next);
@@ -119,7 +127,7 @@ pub async fn explain(client: Client, lane: Lane, trouble: LaneTrouble) -> Error 
             ))
         }
         _ => deleted(trouble_of(&client, &lane, trouble)),
-    }
+    })
 }
 
 fn trouble_of(client: &Client, lane: &Lane, trouble: Trouble) -> Error {

@@ -18,7 +18,7 @@ use futures_util::future::BoxFuture;
 
 use super::Kafka;
 use super::client::{Client, Role};
-use super::error::About;
+use super::error::{About, Trouble};
 use super::settled::{self, Settled};
 use crate::broker::{Error, Read, ReadOptions, Reader, Result, Stop};
 use crate::event::{Events, Name, Position};
@@ -115,7 +115,7 @@ struct KafkaReader {
     /// That it has caught up was said, and nothing has changed since.
     said: bool,
     /// What went wrong is being put into words.
-    fate: Option<BoxFuture<'static, Error>>,
+    fate: Option<BoxFuture<'static, Result<()>>>,
     over: Option<Error>,
     client: Client,
 }
@@ -186,8 +186,10 @@ impl KafkaReader {
     /// Waits until there may be more to say.
     async fn wait(&mut self) {
         if let Some(fate) = &mut self.fate {
-            self.over = Some(fate.await);
+            let fate = fate.await;
             self.fate = None;
+            let again = |trouble: Trouble| trouble.error(&About::new("read", ""), &self.client);
+            self.over = fate.and_then(|()| self.intake.again().map_err(again)).err();
             return;
         }
         let KafkaReader { intake, ends, growth, lifeline, .. } = self;

@@ -137,7 +137,8 @@ async fn times(client: &Client, lanes: Vec<Lane>) -> Result<Vec<Vec<(i64, Millis
     loop {
         if let Some(trouble) = intake.sweep(&mut times) {
             let lane = intake.lanes()[trouble.at].clone();
-            return Err(explain(client.clone(), lane, trouble).await);
+            explain(client.clone(), lane, trouble).await?;
+            intake.again().map_err(|trouble| trouble.error(&About::new("reader", ""), client))?;
         }
         if intake.lanes().iter().all(Lane::is_done) {
             break;
