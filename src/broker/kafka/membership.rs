@@ -92,7 +92,7 @@ fn defaults(settings: &Settings, options: &SubscribeOptions) -> Vec<(&'static st
         ("max.poll.interval.ms", ms(session.max(Duration::from_secs(300)))),
     ];
     // With the protocol of KIP-848 the broker decides these.
-    if settings.given("group.protocol").is_none_or(|protocol| protocol == "classic") {
+    if settings.given("group.protocol").is_none_or(|protocol| protocol.eq_ignore_ascii_case("classic")) {
         defaults.extend([
             ("partition.assignment.strategy", "cooperative-sticky".into()),
             ("session.timeout.ms", ms(session)),

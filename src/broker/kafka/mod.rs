@@ -115,6 +115,11 @@ impl Kafka {
         once(&self.admin, || Client::new(Role::Producer, &self.settings, &[], &[], |_| ()))
     }
 
+    /// The same to one who sees only what transactions have committed.
+    fn committed(&self) -> Kafka {
+        Kafka { settings: self.settings.committed(), ..self.clone() }
+    }
+
     /// The client that asks about groups: one that could be a member, see [`Client::committed`], and never is.
     fn groups_admin(&self) -> Result<&Client> {
         let fixed = [("group.id", "evcat"), ("enable.auto.commit", "false")];

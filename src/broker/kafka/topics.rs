@@ -305,7 +305,8 @@ fn wish(about: &About, topic: &str, given: &[(String, String)], settings: &super
     Ok(wish)
 }
 
-/// See [`Broker::delete_topic`](crate::broker::Broker::delete_topic). What groups committed of it the broker forgets.
+/// See [`Broker::delete_topic`](crate::broker::Broker::delete_topic). What groups committed of it the broker forgets;
+/// what says which of it is settled goes with it.
 pub async fn delete(kafka: &Kafka, topic: &str) -> Result<()> {
     let client = kafka.admin()?;
     let about = About::topic("delete_topic", topic);
@@ -313,6 +314,9 @@ pub async fn delete(kafka: &Kafka, topic: &str) -> Result<()> {
         return Err(unknown_topic(client, about.operation, topic).await);
     }
     client.cluster(&about).await?;
+    // Anybody may call a topic so: it is ours if it can be read as ours.
+    let beside =
+        settled::of_all(kafka, &[topic.into()]).await.is_ok_and(|all| all.values().any(Settled::is_any));
     match client.delete_topic(&about, topic).await {
         Err(error) if error.kind() == Kind::NotFound => {
             return Err(unknown_topic(client, about.operation, topic).await);
@@ -320,7 +324,12 @@ pub async fn delete(kafka: &Kafka, topic: &str) -> Result<()> {
         done => done?,
     }
     let gone = |found: &Described| matches!(&found.trouble, Some(trouble) if trouble.code == Code::UNKNOWN_TOPIC_OR_PART);
-    until(client, &about, topic, gone).await
+    until(client, &about, topic, gone).await?;
+    if beside {
+        let beside = settled::topic_of(topic);
+        client.delete_topic(&About::topic(about.operation, &beside), &beside).await?;
+    }
+    Ok(())
 }
 
 /// Waits until a topic is told of so. Where it takes long that is not this command's failure: what it asked for is done.
