@@ -356,7 +356,7 @@ impl Letters {
         let others = |run: &String| known && ![&before, &self.run].contains(&&Some(run.clone()));
         let who = match self.settled.last_run.clone().filter(others) {
             Some(run) => format!("run {run} has taken over"),
-            None => "another run has taken over".to_owned(),
+            None => error.detail().message.clone(),
         };
         (self.reader, self.operator) = (None, None);
         self.read.clear();
