@@ -339,7 +339,7 @@ fn a_static_member_comes_back_to_its_partitions_and_a_second_one_of_its_name_end
         first.close().await;
         // It did not leave: the group keeps its place for it.
         let mut again = Member::of(&named, &topic, &group, working(4)).await;
-        assert_eq!(again.take(2).await.len(), 2);
+        let held = again.take(2).await;
         let mut twin = Member::of(&named, &topic, &group, working(4)).await;
         assert_eq!(twin.take(2).await.len(), 2, "whoever comes last has the name");
         let begun = Instant::now();
@@ -352,7 +352,55 @@ fn a_static_member_comes_back_to_its_partitions_and_a_second_one_of_its_name_end
         };
         assert_eq!(error.kind(), Kind::Lost, "{error}");
         assert!(error.to_string().contains("group.instance.id"), "{error}");
+        let settled = timeout(Duration::from_secs(2), again.settle(&held, Settlement::Ack)).await;
+        let settled = settled.expect("what ends after it is answered at once");
+        assert!(
+            settled.iter().all(|answer| answer.as_ref().is_err_and(|e| e.kind() == Kind::Lost)),
+            "{settled:?}"
+        );
         let _ = again.subscription.close().await;
         twin.close().await;
+    });
+}
+
+/// What the member ends with, and says so soon.
+async fn end_of(member: &Member) -> String {
+    let receive = timeout(DEADLINE / 2, member.subscription.receive()).await;
+    match receive.expect("it does not hang") {
+        Err(error) => crate::words(&error),
+        Ok(said) => panic!("it works: {said:?}"),
+    }
+}
+
+#[test]
+fn a_group_that_cannot_be_joined_is_told_of() {
+    let Some(url) = kafka() else { return };
+    run(async {
+        let (broker, topic, group) = rig(&url, 1, 1).await;
+        let an_hour = [("session.timeout.ms", "3600000"), ("max.poll.interval.ms", "3600000")];
+        let long = try_broker(&url, DEADLINE, &an_hour).unwrap();
+        let member = Member::of(&long, &topic, &group, working(1)).await;
+        let words = end_of(&member).await;
+        assert!(words.contains("session.timeout.ms"), "{words}");
+        let _ = member.subscription.close().await;
+
+        // Its members share by range or roundrobin, as is usual elsewhere.
+        let mut kcat = Command::new("kcat")
+            .args(["-b", address(&url), "-G", &group, &topic])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        until("kcat is at work", || async {
+            broker.groups(&topic).await.unwrap().iter().any(|info| info.members == Some(1))
+        })
+        .await;
+        let member = Member::of(&broker, &topic, &group, working(1)).await;
+        let words = end_of(&member).await;
+        assert!(words.contains("-X partition.assignment.strategy=range"), "{words}");
+        let _ = member.subscription.close().await;
+        kcat.kill().unwrap();
+        kcat.wait().unwrap();
     });
 }

@@ -89,6 +89,8 @@ pub struct Desk {
     in_flight: usize,
     /// The end or an error was said.
     over: bool,
+    /// Why the library works no more: nothing will be committed.
+    dead: Option<Error>,
     /// Whose turn it was last.
     turn: u64,
     /// Asked whether the others have come to the end, and not before when.
@@ -145,6 +147,7 @@ impl Desk {
             say,
             in_flight: options.in_flight.max(1),
             over: false,
+            dead: None,
             turn: 0,
             others: None,
             look: Instant::now(),
@@ -227,6 +230,9 @@ impl Desk {
     pub fn answer(&mut self) {
         let group = &self.group;
         self.answers.answer(&self.parts, || lost(group));
+        if let Some(error) = &self.dead {
+            self.answers.fail(error);
+        }
     }
 
     fn hear(&mut self, event: &Event) {
@@ -242,6 +248,7 @@ impl Desk {
                 }
                 _ => trouble.error(&self.about(), &self.client),
             };
+            self.dead = Some(error.clone());
             return self.fail(error);
         }
         match trouble.code {
@@ -261,8 +268,16 @@ impl Desk {
                 let error = trouble.error(&self.about(), &self.client);
                 self.fail(error);
             }
-            // The library tries again by itself.
-            _ => {}
+            // The library tries again by itself, which may help, or not.
+            code => {
+                let error = trouble.error(&self.about(), &self.client);
+                let refused = matches!(error.kind(), Kind::Rejected | Kind::Invalid | Kind::Unsupported)
+                    && code != Code::UNRELEASED_INSTANCE_ID;
+                let joins = ["JoinGroup failed", "ConsumerGroupHeartbeat failed"];
+                if refused && joins.iter().any(|words| trouble.words.starts_with(words)) {
+                    self.fail(error);
+                }
+            }
         }
     }
 
@@ -440,7 +455,13 @@ impl Desk {
     fn not_committed(&mut self, trouble: Trouble) {
         let error = trouble.error(&About::group("settle", &self.group), &self.client);
         tracing::debug!(%error, "not committed");
-        if matches!(error.kind(), Kind::Denied | Kind::NotFound | Kind::Rejected | Kind::Broken) {
+        // What is lost is said by the library too, and then it is not committed any more.
+        let helpless = match error.kind() {
+            Kind::Denied | Kind::NotFound | Kind::Rejected | Kind::Broken => true,
+            Kind::Lost => false,
+            _ => self.client.timeout().is_some_and(|patience| self.commits.failing_for() > patience),
+        };
+        if helpless {
             self.fail(error);
         }
     }

@@ -275,6 +275,8 @@ fn verdict(code: Code, about: &About, user: Option<&str>) -> Verdict {
         | Code::FENCED_INSTANCE_ID
         | Code::ILLEGAL_GENERATION
         | Code::UNKNOWN_MEMBER_ID
+        | Code::FENCED_MEMBER_EPOCH
+        | Code::STALE_MEMBER_EPOCH
         | Code::REBALANCE_IN_PROGRESS
         | Code::LOCAL_MAX_POLL_EXCEEDED => said(Kind::Lost, "somebody else has it by now"),
 
@@ -289,6 +291,16 @@ fn verdict(code: Code, about: &About, user: Option<&str>) -> Verdict {
         ),
         Code::SECURITY_DISABLED => said(Kind::Unsupported, "this broker has no rights to manage"),
         Code::GROUP_MAX_SIZE_REACHED => plain(Kind::Rejected),
+        Code::INCONSISTENT_GROUP_PROTOCOL | Code::LOCAL_UNKNOWN_PROTOCOL => told(
+            Kind::Rejected,
+            "the members at work on it share the partitions in another way than we do",
+            "as other clients do, and as all members must: -X partition.assignment.strategy=range,roundrobin",
+        ),
+        Code::INVALID_SESSION_TIMEOUT => told(
+            Kind::Rejected,
+            "the broker does not take this session.timeout.ms",
+            "leave it out, or stay within the broker's group.min.session.timeout.ms and group.max.session.timeout.ms",
+        ),
         Code(1..) => plain(Kind::Rejected),
         Code(_) => plain(Kind::Broken),
     }
@@ -412,6 +424,15 @@ mod tests {
                 "stop them",
             ),
             (Code::UNKNOWN_MEMBER_ID, "settle", "group g", Kind::Lost, "somebody else", ""),
+            (Code::STALE_MEMBER_EPOCH, "settle", "group g", Kind::Lost, "somebody else", ""),
+            (
+                Code::INCONSISTENT_GROUP_PROTOCOL,
+                "receive",
+                "group g",
+                Kind::Rejected,
+                "in another way",
+                "range,roundrobin",
+            ),
             (Code::OFFSET_OUT_OF_RANGE, "next", "topic a", Kind::Gone, "no longer kept", "--from beginning"),
             (
                 Code::TOPIC_EXCEPTION,
