@@ -125,7 +125,8 @@ impl Desk {
                 return Err(Error::new(Kind::Unsupported, OPERATION, "", message));
             }
         };
-        let (client, queue) = membership::begin(kafka, topics, group, options)?;
+        let partitions = found.iter().map(|topic| topic.partitions.len()).sum();
+        let (client, queue) = membership::begin(kafka, topics, group, options, partitions)?;
         Ok(Desk {
             group: group.clone(),
             grace: options.grace,
