@@ -98,6 +98,11 @@ fn a_seek_moves_the_partitions_it_names() {
         assert_eq!(facts(&broker, &topic, &group).await.lag.unwrap().events, 15);
         let error = broker.seek_group(&topic, &unique("nobody"), &Start::Earliest).await.unwrap_err();
         assert_eq!(error.kind(), Kind::NotFound);
+        // Asked for alone, the same is known of it.
+        let (alone, all) =
+            (broker.group(&topic, &group).await.unwrap(), facts(&broker, &topic, &group).await);
+        assert_eq!(alone.map(|it| (it.settled, it.end, it.lag)), Some((all.settled, all.end, all.lag)));
+        assert!(broker.group(&topic, &unique("nobody")).await.unwrap().is_none());
     });
 }
 

@@ -167,6 +167,10 @@ impl Broker for Kafka {
         groups::groups(self, topics).await
     }
 
+    async fn group(&self, topic: &str, group: &str) -> Result<Option<GroupInfo>> {
+        groups::group(self, topic, group).await
+    }
+
     async fn seek_group(&self, topic: &str, group: &str, to: &Start) -> Result<()> {
         groups::seek(self, topic, group, to).await
     }
