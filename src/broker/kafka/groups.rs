@@ -140,12 +140,31 @@ pub async fn create(
     let missing = |committed: Vec<Committed>| -> Vec<&Described> {
         found.iter().filter(|topic| !committed.iter().any(|at| *at.topic == *topic.name)).collect()
     };
-    let new = missing(client.committed(&about, group, false).await?);
-    if new.is_empty() {
+    let committed = client.committed(&about, group, false).await?;
+    let untouched = untouched(client, group, &found, &committed).await?;
+    let new: Vec<_> = missing(committed).into_iter().cloned().collect();
+    if new.is_empty() && untouched.is_empty() {
         return Ok(made);
     }
-    let new: Vec<_> = new.into_iter().cloned().collect();
-    let spans = places::spans(client, OPERATION, &new).await?;
+    if let (Some(span), Start::Latest) = (untouched.first(), from) {
+        let numbers: Vec<_> =
+            untouched.iter().filter(|s| s.topic == span.topic).map(|s| s.partition.to_string()).collect();
+        let message = format!(
+            "was made by another program, and has no place in partition {} of {}: where does it begin there?",
+            numbers.join(", "),
+            span.topic
+        );
+        return Err(Error::new(Kind::Invalid, OPERATION, about.subject, message).with_hint(format!(
+            "--from beginning, or a time; from now on, in all partitions: evcat groups seek {group} {} --from now",
+            span.topic
+        )));
+    }
+    let mut spans = places::spans(client, OPERATION, &new).await?;
+    let places: Vec<_> = untouched
+        .iter()
+        .map(|span| format!("a place of group {group} in partition {} of {}", span.partition, span.topic))
+        .collect();
+    spans.extend(untouched);
     let starts = places::resolve(client, OPERATION, &spans, from).await?;
     if let Some(span) =
         spans.iter().find(|s| !starts.iter().any(|(t, p, _)| *t == s.topic && *p == s.partition))
@@ -164,7 +183,42 @@ pub async fn create(
         Err(error) => return Err(error),
     }
     made.extend(new.iter().map(|topic| format!("group {group} on {}", topic.name)));
+    made.extend(places);
     Ok(made)
+}
+
+/// The partitions with events in which a group at rest that another program made has no place, because it never settled
+/// anything there. One made here has a place in each, but in those that the topic got later, with higher numbers: these
+/// begin at their beginning.
+async fn untouched(
+    client: &Client,
+    group: &str,
+    found: &[Described],
+    committed: &[Committed],
+) -> Result<Vec<Span>> {
+    const OPERATION: &str = "create_group";
+    let mut some = Vec::new();
+    for topic in found {
+        let places: BTreeSet<i32> =
+            committed.iter().filter(|at| *at.topic == *topic.name).map(|at| at.partition).collect();
+        let missing = |number: i32| !places.contains(&number);
+        let is_ours = |last: i32| !topic.partitions.iter().any(|p| p.number < last && missing(p.number));
+        if places.last().is_some_and(|last| !is_ours(*last)) {
+            let mut topic = topic.clone();
+            topic.partitions.retain(|part| missing(part.number));
+            some.push(topic);
+        }
+    }
+    if some.is_empty() {
+        return Ok(Vec::new());
+    }
+    let described = client.describe_groups(&About::group(OPERATION, group), &[group]).await?;
+    if described.iter().any(|group| !group.members.is_empty()) {
+        return Ok(Vec::new());
+    }
+    let mut spans = places::spans(client, OPERATION, &some).await?;
+    spans.retain(|span| span.first < span.end);
+    Ok(spans)
 }
 
 fn places_of(starts: Vec<(Name, i32, i64)>) -> Vec<Committed> {
