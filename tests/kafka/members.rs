@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use evcat::broker::{
     Broker, Delivery, Kind, Received, Result, Settlement, Source, Start, Stop, SubscribeOptions,
-    Subscription, Token,
+    Subscription, Taken, Token,
 };
 use evcat::event::Event;
 use tokio::time::timeout;
@@ -218,6 +218,25 @@ fn what_goes_to_another_member_is_ours_until_it_is_settled() {
             first.close().await;
         });
     }
+}
+
+#[test]
+fn who_wants_no_more_hears_of_a_revocation_and_gives_back_what_nobody_has_begun() {
+    let Some(url) = kafka() else { return };
+    run(async {
+        let (broker, topic, group) = rig(&url, 2, 10).await;
+        let patient = SubscribeOptions { grace: 2 * DEADLINE, ..working(20) };
+        let mut first = Member::of(&broker, &topic, &group, patient).await;
+        assert!(timeout(Duration::from_secs(1), first.subscription.taken()).await.is_err());
+        let mut second = Member::of(&broker, &topic, &group, working(20)).await;
+        let taken = timeout(DEADLINE, first.subscription.taken()).await;
+        assert!(matches!(&taken, Ok(Taken::Revoking(tokens)) if tokens.len() == 10), "{taken:?}");
+        let got: Vec<_> =
+            second.take(10).await.iter().chain(&first.take(10).await).map(|d| text(&d.event)).collect();
+        assert_eq!(got.iter().collect::<HashSet<_>>().len(), 20, "all are there, each once");
+        first.close().await;
+        second.close().await;
+    });
 }
 
 #[test]
