@@ -382,6 +382,30 @@ fn a_static_member_comes_back_to_its_partitions_and_a_second_one_of_its_name_end
     });
 }
 
+#[test]
+fn a_partition_that_is_added_meanwhile_does_not_keep_a_run_to_the_end() {
+    let Some(url) = kafka() else { return };
+    run(async {
+        let (_, topic, group) = rig(&url, 1, 10).await;
+        // Noticed at once, and not within five minutes.
+        let quick = try_broker(&url, DEADLINE, &[("topic.metadata.refresh.interval.ms", "100")]).unwrap();
+        let mut member = Member::of(&quick, &topic, &group, to_the_end(5)).await;
+        let held = member.take(5).await;
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/client.py");
+        let grow = Command::new(crate::brokers::python().unwrap())
+            .args([script, address(&url), &topic, "partitions:2"])
+            .status();
+        assert!(grow.unwrap().success());
+        publish_by_kcat(&url, &topic, 1, "later\n");
+        // It gets the new one, and has the old one for as long.
+        let _ = timeout(Duration::from_secs(3), member.some()).await;
+        member.ack(&held).await;
+        assert_eq!(member.drain().await.len(), 5);
+        member.close().await;
+        assert_eq!(lag(&quick, &topic, &group).await, 0, "what came later is for another run");
+    });
+}
+
 /// What the member ends with, and says so soon.
 async fn end_of(member: &Member) -> String {
     let receive = timeout(DEADLINE / 2, member.subscription.receive()).await;

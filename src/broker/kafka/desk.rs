@@ -413,8 +413,16 @@ impl Desk {
     fn cannot_read(&mut self, subject: String, trouble: Trouble) {
         let error = match trouble.code {
             Code::LOCAL_BAD_MSG | Code::INVALID_MSG => {
-                let message = "what the broker sent is damaged: its checksum does not fit";
-                Error::new(Kind::Broken, "receive", subject, message)
+                let what = match trouble.words.contains("headers") {
+                    true => "its headers cannot be taken apart",
+                    false => "its checksum does not fit",
+                };
+                Error::new(
+                    Kind::Broken,
+                    "receive",
+                    subject,
+                    format!("what the broker sent is damaged: {what}"),
+                )
             }
             _ => {
                 let error = trouble.error(&About::new("receive", subject), &self.client);

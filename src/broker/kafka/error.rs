@@ -245,6 +245,8 @@ fn verdict(code: Code, about: &About, user: Option<&str>) -> Verdict {
             "the event's timestamp is further from now than the topic allows",
             "leave --timestamp out, or raise the topic's message.timestamp.before.max.ms or .after.max.ms",
         ),
+        // Of an event that the library cannot take.
+        Code::LOCAL_INVALID_ARG => plain(Kind::Rejected),
         Code::INVALID_MSG => said(Kind::Rejected, "the broker found the event damaged"),
         Code::TOPIC_EXCEPTION => told(
             Kind::Invalid,

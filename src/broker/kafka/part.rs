@@ -70,26 +70,35 @@ impl Part {
         let messages = Messages::take(&self.queue, most);
         for message in messages.iter() {
             let offset = message.offset();
-            match message.trouble() {
-                None => {}
-                Some(Trouble { code: Code::LOCAL_PARTITION_EOF, .. }) => {
+            match message.code() {
+                Code::OK => {}
+                Code::LOCAL_PARTITION_EOF => {
                     // Behind the last event there may be the marks of transactions.
                     self.pass(offset);
                     continue;
                 }
-                Some(trouble) => return Err(trouble),
+                _ => match message.trouble() {
+                    // The library gets over it by itself. What lies behind it in the queue is taken all the same: it does
+                    // not come again, and would count as not there.
+                    trouble if trouble.passes() => continue,
+                    trouble => return Err(trouble),
+                },
             }
             self.pass(offset);
             if self.is_done() {
                 break;
             }
-            self.next = offset + 1;
-            if self.holes.has(offset) {
+            // Fetched again after a trouble.
+            if offset < self.next {
                 continue;
             }
-            message.push(&mut taken.batch, &self.topic, &mut taken.headers);
-            taken.slots.push((name, offset));
-            self.held += 1;
+            let settled = self.holes.has(offset);
+            if !settled {
+                message.push(&mut taken.batch, &self.topic, &mut taken.headers)?;
+                taken.slots.push((name, offset));
+                self.held += 1;
+            }
+            self.next = offset + 1;
         }
         Ok(messages.len() == most)
     }

@@ -3,6 +3,7 @@
 //! The library waits with a rebalance until we say that it may go on. That is how what goes stays ours until it is
 //! finished and committed: the next owner does not begin before.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -160,7 +161,9 @@ impl Desk {
             // Every partition got a place when the group was made. One that has none is new: it begins at its beginning.
             let first = known.map_or(i64::from(sys::RD_KAFKA_OFFSET_BEGINNING), |at| at.offset);
             let holes = known.map_or(Holes::read(0, b""), |at| Holes::read(at.offset, &at.metadata));
-            let stop = self.ends.as_ref().and_then(|ends| ends.get(&(topic.clone(), number)).copied());
+            // One that was added since has nothing that is wanted.
+            let end = |ends: &HashMap<_, _>| ends.get(&(topic.clone(), number)).copied().unwrap_or(0);
+            let stop = self.ends.as_ref().map(end);
             let Some(queue) = self.client.partition_queue(&topic, number, &self.wake) else { continue };
             places.add(&topic, number, first, b"");
             let name = self.mint();
