@@ -128,7 +128,19 @@ fn leaving_waits_for_nobody() {
 
 #[test]
 fn a_signal_ends_what_waits_for_a_broker() {
-    for command in [&["topics", "list"][..], &["groups", "list"], &["tail", "t"]] {
+    let commands = [
+        &["topics", "list"][..],
+        &["groups", "list"],
+        &["tail", "t"],
+        &["replay", "t"],
+        &["replay", "t", "--dry-run"],
+        &["subscribe", "t", "-g", "g"],
+        &["dlq", "list"],
+        &["dlq", "peek", "t"],
+        &["dlq", "replay", "t", "--yes"],
+        &["dlq", "drop", "t", "0:1", "--yes"],
+    ];
+    for command in commands {
         let mut evcat = Command::new(env!("CARGO_BIN_EXE_evcat"))
             .args(["-b", "kafka://127.0.0.1:1", "--timeout", "1h"])
             .args(command)
