@@ -393,3 +393,13 @@ fn what_an_aborted_transaction_says_is_settled_waits_still() {
     }
     site.dlq("replay", &["--yes", "-X", "isolation.level=read_uncommitted"]).ok().said("2 put back");
 }
+
+#[test]
+fn a_letter_of_the_time_0_goes_as_any_other() {
+    let Some(url) = brokers::kafka() else { return };
+    let site = Site::new(&url);
+    site.run(&["publish", &site.dlq, "old", "--timestamp", "@0"]).ok();
+    site.dlq("replay", &["--into", &site.topic, "--yes"]).ok().said("1 put back");
+    assert_eq!(site.read(&site.topic, "committed"), ["old"]);
+    assert_eq!(site.waiting(), 0);
+}

@@ -215,8 +215,8 @@ fn matcher(operation: &'static str, glob: &str) -> Result<GlobMatcher> {
         .map_err(|error| Error::new(Kind::Invalid, operation, "", format!("not a pattern: {error}")))
 }
 
-/// See [`Broker::create_topic`](crate::broker::Broker::create_topic). Behaviour: every broker knows the topic when this
-/// returns.
+/// See [`Broker::create_topic`](crate::broker::Broker::create_topic). Behaviour: every broker that is up knows the topic
+/// when this returns, or has had long enough to hear of it.
 pub async fn create(kafka: &Kafka, topic: &str, given: &[(String, String)]) -> Result<()> {
     name::topic("create_topic", topic)?;
     let client = kafka.admin()?;
@@ -231,7 +231,7 @@ pub async fn create(kafka: &Kafka, topic: &str, given: &[(String, String)]) -> R
     make(client, &about, &new).await
 }
 
-/// Makes a topic. Behaviour: every broker knows it when this returns.
+/// Makes a topic. Behaviour: as [`create`].
 pub async fn make(client: &Client, about: &About, new: &NewTopic<'_>) -> Result<()> {
     // Somebody answers: what follows is not asked twice.
     client.cluster(about).await?;
@@ -332,11 +332,19 @@ pub async fn delete(kafka: &Kafka, topic: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until a topic is told of so. Where it takes long that is not this command's failure: what it asked for is done.
+/// Waits until every broker that is up tells of a topic so. Where it takes long that is not this command's failure: what
+/// it asked for is done.
 async fn until(client: &Client, about: &About, topic: &str, is: impl Fn(&Described) -> bool) -> Result<()> {
     let end = Instant::now() + SETTLES;
-    while !client.describe_topics(about, &[topic]).await?.iter().all(&is) && Instant::now() < end {
-        sleep(ASKED_EACH).await;
+    let mut nodes: Vec<_> = client.nodes().await.into_iter().map(Some).collect();
+    if nodes.is_empty() {
+        nodes.push(None);
+    }
+    for node in nodes {
+        while !client.describe_topics_by(node, about, &[topic]).await?.iter().all(&is) && Instant::now() < end
+        {
+            sleep(ASKED_EACH).await;
+        }
     }
     Ok(())
 }

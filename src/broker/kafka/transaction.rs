@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::Kafka;
 use super::admin::LATEST;
 use super::client::{Client, Role};
+use super::epoch;
 use super::error::{About, Trouble};
 use super::produce::{Room, Topic, reports};
 use super::sys::{self, Code, rd_kafka_error_t, rd_kafka_t};
@@ -82,6 +83,7 @@ impl Operator {
             ("message.timeout.ms", &ms),
         ];
         let client = Client::new(Role::Producer, settings, &defaults, &fixed, |conf| {
+            epoch::replace_marks(conf);
             // SAFETY: the configuration is live.
             unsafe { sys::rd_kafka_conf_set_events(conf.raw(), sys::RD_KAFKA_EVENT_DR) }
         })?;
@@ -188,8 +190,10 @@ impl Operator {
                 Some(topic) => unsafe {
                     topic.produce(run, first, room, |at, trouble| answers[first + at] = Some(Err(trouble)));
                 },
-                None => answers[first..first + run.len()]
-                    .fill_with(|| Some(Err(Trouble::of(Code::TOPIC_EXCEPTION)))),
+                None => answers[first..first + run.len()].fill_with(|| {
+                    let words = "is no name of a topic".to_owned();
+                    Some(Err(Trouble { code: Code::TOPIC_EXCEPTION, words }))
+                }),
             }
             first += run.len();
         }

@@ -102,9 +102,21 @@ impl Client {
         call: impl Fn(&Options, *mut rd_kafka_queue_t) + Send,
         read: impl Fn(&Event) -> std::result::Result<T, Trouble> + Send,
     ) -> Result<T> {
+        self.ask_first(None, about, op, call, read).await
+    }
+
+    /// The same of this broker, and of others only if it does not answer.
+    async fn ask_first<T>(
+        &self,
+        mut node: Option<i32>,
+        about: &About,
+        op: rd_kafka_admin_op_t,
+        call: impl Fn(&Options, *mut rd_kafka_queue_t) + Send,
+        read: impl Fn(&Event) -> std::result::Result<T, Trouble> + Send,
+    ) -> Result<T> {
         let end = self.timeout().map(|timeout| Instant::now() + timeout);
         let (once, of_groups) = (ONCE.contains(&op), OF_GROUPS.contains(&op));
-        let (mut again, mut attempt, mut node) = (*AGAIN.start(), ATTEMPT, None);
+        let (mut again, mut attempt) = (*AGAIN.start(), ATTEMPT);
         let mut nodes: Vec<i32> = Vec::new();
         loop {
             let left = end.map_or(LONGEST, |end| end.saturating_duration_since(Instant::now()));

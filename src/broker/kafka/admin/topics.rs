@@ -59,6 +59,16 @@ pub struct NewTopic<'a> {
 impl Client {
     /// What is known of these topics, in the order given.
     pub async fn describe_topics(&self, about: &About, topics: &[impl AsRef<str>]) -> Result<Vec<Described>> {
+        self.describe_topics_by(None, about, topics).await
+    }
+
+    /// What this broker knows of these topics.
+    pub async fn describe_topics_by(
+        &self,
+        node: Option<i32>,
+        about: &About,
+        topics: &[impl AsRef<str>],
+    ) -> Result<Vec<Described>> {
         if topics.is_empty() {
             return Ok(Vec::new());
         }
@@ -80,7 +90,7 @@ impl Client {
             let first = sys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
             Ok(array(first, count).iter().map(|topic| read_topic(*topic)).collect())
         };
-        self.ask(about, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, call, read).await
+        self.ask_first(node, about, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, call, read).await
     }
 
     /// Makes a topic; it is there when this returns, though other brokers may not have heard of it.
