@@ -22,7 +22,7 @@ use super::error::{About, Trouble};
 use super::moves::{Moved, Moves, Stored};
 use super::part::{Part, Taken};
 use super::queue::{Event, Queue};
-use super::rebalance::Change;
+use super::rebalance::{COMMIT, Change};
 use super::regain::{self, Doubted};
 use super::subscription::Answer;
 use super::sys::{self, Code};
@@ -508,6 +508,7 @@ impl Desk {
 
     /// Leaves: commits what is settled, and gives back the rest by going. Errors: what was settled last comes again.
     async fn leave(&mut self) -> Result<()> {
+        let until = Instant::now() + COMMIT;
         let committed = self.commit_last().await;
         self.answer();
         if let Err(error) = &committed {
@@ -515,7 +516,7 @@ impl Desk {
         }
         self.held.clear();
         self.parts.clear();
-        membership::end(&self.client, &self.queue, self.change.take()).await;
+        membership::end(&self.client, &self.queue, self.change.take(), until).await;
         committed
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::Kafka;
 use super::client::{Client, Role};
@@ -17,8 +17,8 @@ use super::sys::{self, Code};
 use crate::broker::{Error, Kind, Result, Stop, SubscribeOptions};
 use crate::event::Name;
 
-/// How long the broker is waited for when we leave; it notices by itself what it did not hear.
-const LEAVE: Duration = Duration::from_secs(4);
+/// How long the broker is waited for at least when we leave; it notices by itself what it did not hear.
+const LEAVE: Duration = Duration::from_millis(500);
 /// How often the broker is told that we live, and tells us of a rebalance.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Within what a broker takes the time after which who is silent is dead (`group.min.session.timeout.ms`, and `max`).
@@ -130,11 +130,14 @@ pub fn have_ended(client: &Client, group: &Name, ends: HashMap<(Name, i32), i64>
     })
 }
 
-/// Leaves the group. `change` is a rebalance that the library waits with.
-pub async fn end(client: &Client, queue: &Queue, change: Option<Change>) {
+/// Leaves the group, for which there is time until then. `change` is a rebalance that the library waits with.
+pub async fn end(client: &Client, queue: &Queue, change: Option<Change>, until: Instant) {
     // SAFETY: client, queue and lists are live in each of these calls.
+    let is_incremental =
+        || unsafe { sys::text(sys::rd_kafka_rebalance_protocol(client.raw())) == "COOPERATIVE" };
+    // SAFETY: as above.
     let let_go = || unsafe {
-        if sys::text(sys::rd_kafka_rebalance_protocol(client.raw())) != "COOPERATIVE" {
+        if !is_incremental() {
             sys::assign(client.raw(), std::ptr::null());
             return;
         }
@@ -153,7 +156,12 @@ pub async fn end(client: &Client, queue: &Queue, change: Option<Change>) {
             // Nothing is read any more, so that it does not matter where it begins.
             Change::Coming { .. } => {
                 // SAFETY: as above.
-                unsafe { taken(sys::rd_kafka_incremental_assign(client.raw(), list.raw())) };
+                unsafe {
+                    match is_incremental() {
+                        true => taken(sys::rd_kafka_incremental_assign(client.raw(), list.raw())),
+                        false => sys::assign(client.raw(), list.raw()),
+                    }
+                };
             }
             Change::Going { .. } => let_go(),
         }
@@ -177,7 +185,7 @@ pub async fn end(client: &Client, queue: &Queue, change: Option<Change>) {
             queue.filled().await;
         }
     };
-    if timeout(LEAVE, closed).await.is_err() {
+    if timeout_at(until.max(Instant::now() + LEAVE), closed).await.is_err() {
         tracing::debug!("the group was not left; it notices by itself");
     }
 }

@@ -19,8 +19,8 @@ use super::sys::{self, Code};
 use crate::broker::{Error, Kind, Received, Result, Token};
 use crate::event::Name;
 
-/// The longest a commit is waited for before partitions go.
-const COMMIT: Duration = Duration::from_secs(4);
+/// The longest a commit is waited for before partitions go; and all of it before we leave.
+pub const COMMIT: Duration = Duration::from_secs(4);
 
 /// What is being done about a rebalance.
 pub enum Change {
