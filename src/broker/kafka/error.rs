@@ -1,7 +1,7 @@
 //! The library's and the broker's codes as our kinds, in words, with what to do next.
 //!
 //! One table (`verdict`) for what a code means; what a code alone does not say is found in what the client said of its
-//! connections (`unreachable`).
+//! connections (`connection::error`).
 
 use super::client::Client;
 use super::connection;
