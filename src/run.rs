@@ -114,25 +114,24 @@ fn run(cli: Cli, ui: &Ui) -> anyhow::Result<Outcome> {
 
 /// Boxed one by one: the largest command would else size the stack of them all.
 async fn dispatch(command: Command, setup: &Setup) -> anyhow::Result<Outcome> {
-    match command {
-        Command::Help(args) => help::run(args, first_screen(setup.ui.out)).await,
-        Command::Completions(args) => commands::completions::run(args),
-        Command::Profiles(args) => Box::pin(commands::profiles::run(args, setup)).await,
-        Command::Publish(args) => Box::pin(commands::publish::run(args, &setup.session()?)).await,
-        Command::Subscribe(args) => Box::pin(commands::subscribe::run(args, &setup.session()?)).await,
-        Command::Tail(args) => or_left(setup, Box::pin(commands::tail::run(args, &setup.session()?))).await,
-        Command::Replay(args) => Box::pin(commands::replay::run(args, &setup.session()?)).await,
-        Command::Dlq(args) => Box::pin(commands::dlq::run(args, &setup.session()?)).await,
-        Command::Topics(args) => {
-            or_left(setup, Box::pin(commands::topics::run(args, &setup.session()?))).await
+    let ran = async {
+        match command {
+            Command::Help(args) => help::run(args, first_screen(setup.ui.out)).await,
+            Command::Completions(args) => commands::completions::run(args),
+            Command::Profiles(args) => Box::pin(commands::profiles::run(args, setup)).await,
+            Command::Publish(args) => Box::pin(commands::publish::run(args, &setup.session()?)).await,
+            Command::Subscribe(args) => Box::pin(commands::subscribe::run(args, &setup.session()?)).await,
+            Command::Tail(args) => Box::pin(commands::tail::run(args, &setup.session()?)).await,
+            Command::Replay(args) => Box::pin(commands::replay::run(args, &setup.session()?)).await,
+            Command::Dlq(args) => Box::pin(commands::dlq::run(args, &setup.session()?)).await,
+            Command::Topics(args) => Box::pin(commands::topics::run(args, &setup.session()?)).await,
+            Command::Groups(args) => Box::pin(commands::groups::run(args, &setup.session()?)).await,
         }
-        Command::Groups(args) => {
-            or_left(setup, Box::pin(commands::groups::run(args, &setup.session()?))).await
-        }
-    }
+    };
+    or_left(setup, ran).await
 }
 
-/// Where nothing is half done: a command that has not ended so long after a signal asked it to is left where it is. It
+/// A command that has not ended so long after a signal asked it to is left where it is, while nothing is half done: it
 /// waits for a broker.
 async fn or_left(
     setup: &Setup,
@@ -141,6 +140,9 @@ async fn or_left(
     let asked = async {
         setup.stop.requested().await;
         tokio::time::sleep(PATIENCE).await;
+        if setup.stop.has_begun() {
+            std::future::pending().await
+        }
     };
     tokio::select! {
         biased;

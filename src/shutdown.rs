@@ -22,13 +22,15 @@ pub struct Stop {
     requested: watch::Receiver<bool>,
     request: Arc<watch::Sender<bool>>,
     signal: Arc<AtomicI32>,
+    /// See [`begin`](Stop::begin).
+    begun: Arc<AtomicBool>,
 }
 
 impl Stop {
     /// One that no signal reaches: for tests and for commands that end by themselves.
     pub fn manual() -> Stop {
         let (request, requested) = watch::channel(false);
-        Stop { requested, request: Arc::new(request), signal: Arc::default() }
+        Stop { requested, request: Arc::new(request), signal: Arc::default(), begun: Arc::default() }
     }
 
     /// One that SIGINT and SIGTERM reach. Call it on the runtime.
@@ -54,6 +56,17 @@ impl Stop {
     pub fn request(&self, signal: i32) {
         self.signal.store(signal, Ordering::Relaxed);
         self.request.send_replace(true);
+    }
+
+    /// From here on something may be half done: whoever called this hears the wish and ends by itself. Until then a
+    /// command that does not is left where it is.
+    pub fn begin(&self) {
+        self.begun.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether something may be half done.
+    pub fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
     }
 
     /// Waits until somebody asks. Cancel safe.

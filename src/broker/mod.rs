@@ -31,7 +31,7 @@ pub use publisher::{PublishOptions, Publisher, Receipt, Receipts};
 pub use reader::{Read, ReadOptions, Reader, Start, Stop};
 pub use registry::{BACKENDS, Backend, Location, backend_of, nearest, open, percent_decoded};
 pub use subscription::{
-    Delivery, Received, Settlement, Source, SubscribeOptions, Subscription, TAKEN_OVER, Token,
+    Delivery, Received, Settlement, Source, SubscribeOptions, Subscription, TAKEN_OVER, Taken, Token,
 };
 
 use async_trait::async_trait;
@@ -81,6 +81,13 @@ pub trait Broker: Send + Sync {
 
     /// The groups of the topics a glob matches.
     async fn groups(&self, topics: &str) -> Result<Vec<GroupInfo>>;
+
+    /// This group on this topic, if it is there; since when its oldest event waits may be left out. A broker where others
+    /// cost a look, or may not be looked at, has a way of its own.
+    async fn group(&self, topic: &str, group: &str) -> Result<Option<GroupInfo>> {
+        let all = self.groups(&globset::escape(topic)).await?;
+        Ok(all.into_iter().find(|known| known.group == group && known.topic == topic))
+    }
 
     /// Moves a group to another place. Requires `seek_group`. Behaviour: [`Kind::Rejected`] while members are at work.
     async fn seek_group(&self, topic: &str, group: &str, to: &Start) -> Result<()>;

@@ -13,6 +13,13 @@ pub trait Subscription: Send + Sync {
     /// the bound it still waits, because a revocation is said here. Requires: one caller.
     async fn receive(&self) -> Result<Received>;
 
+    /// What is revoked or lost, while nothing more is wanted: asked for instead of `receive`, by the same caller.
+    /// Behaviour: cancel safe; what `receive` will say is kept for it. For ever where nothing is ever revoked, and
+    /// when there is an error, which `receive` says.
+    async fn taken(&self) -> Taken {
+        std::future::pending().await
+    }
+
     /// One answer per item, in order; a receipt for a [`Settlement::Move`]. Requires: each token once.
     ///
     /// Behaviour: `Ok` survives the death of this process. An item that somebody else has by now is [`Kind::Lost`](super::Kind::Lost)
@@ -58,6 +65,15 @@ pub enum Received {
     /// The last word: everything before the stop has been delivered, what was handed out is settled, and what was to be
     /// retried has come again. On queues that is as many events as were there at the beginning.
     End,
+}
+
+/// What [`Subscription::taken`] says.
+#[derive(Debug)]
+pub enum Taken {
+    /// As [`Received::Revoking`].
+    Revoking(Vec<Token>),
+    /// As [`Received::Lost`].
+    Lost(Vec<Token>),
 }
 
 /// The operation of a [`Kind::Lost`](super::Kind::Lost) that is no accident of one delivery: somebody else took over all

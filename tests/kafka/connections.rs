@@ -85,12 +85,27 @@ fn tls_where_none_is_spoken_is_noticed_at_once() {
     assert!(took < DEADLINE / 2, "no patience helps: {took:?}");
 }
 
+/// Which a broker does too that goes, or one between us and it that has not found it yet.
 #[test]
-fn one_who_hangs_up_may_want_tls() {
+fn one_who_hangs_up_is_waited_for_and_may_want_tls_or_none() {
     let address = stranger(|mut connection| read_some(&mut connection));
-    let (error, _) = refusal(&format!("kafka://{address}"), Duration::from_millis(700));
-    assert_eq!(error.kind(), Kind::Unreachable);
-    assert!(words(&error).contains("kafkas:// instead of kafka://"), "{}", words(&error));
+    for (scheme, hint) in
+        [("kafka", "kafkas:// instead of kafka://"), ("kafkas", "kafka:// instead of kafkas://")]
+    {
+        let patience = Duration::from_millis(700);
+        let (error, took) = refusal(&format!("{scheme}://{address}"), patience);
+        assert_eq!(error.kind(), Kind::Unreachable);
+        assert!(words(&error).contains(hint), "{}", words(&error));
+        assert!(took >= patience, "{took:?}");
+    }
+    // Where it asks how to log in: its first question, with these.
+    let old = [("api.version.request", "false"), ("broker.version.fallback", "1.0.0")];
+    let options = [&old[..], &[("password", "p"), ("sasl.mechanism", "PLAIN")]].concat();
+    let begun = Instant::now();
+    let broker = try_broker(&format!("kafka://u@{address}"), Duration::from_secs(1), &options).unwrap();
+    let error = run(async { broker.check().await }).unwrap_err();
+    assert_eq!(error.kind(), Kind::Unreachable, "{}", words(&error));
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{}", words(&error));
 }
 
 #[test]
@@ -113,7 +128,19 @@ fn leaving_waits_for_nobody() {
 
 #[test]
 fn a_signal_ends_what_waits_for_a_broker() {
-    for command in [&["topics", "list"][..], &["groups", "list"], &["tail", "t"]] {
+    let commands = [
+        &["topics", "list"][..],
+        &["groups", "list"],
+        &["tail", "t"],
+        &["replay", "t"],
+        &["replay", "t", "--dry-run"],
+        &["subscribe", "t", "-g", "g"],
+        &["dlq", "list"],
+        &["dlq", "peek", "t"],
+        &["dlq", "replay", "t", "--yes"],
+        &["dlq", "drop", "t", "0:1", "--yes"],
+    ];
+    for command in commands {
         let mut evcat = Command::new(env!("CARGO_BIN_EXE_evcat"))
             .args(["-b", "kafka://127.0.0.1:1", "--timeout", "1h"])
             .args(command)

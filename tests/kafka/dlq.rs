@@ -113,11 +113,16 @@ impl Site {
 
     /// The payloads of a topic as another client reads them: those of committed transactions, or all.
     fn read(&self, topic: &str, how: &str) -> Vec<String> {
+        self.by_others(topic, how).lines().map(str::to_owned).collect()
+    }
+
+    /// What another client does to a topic, and prints.
+    fn by_others(&self, topic: &str, step: &str) -> String {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/client.py");
         let mut client = Command::new(brokers::python().unwrap());
-        let output = client.args([script, address(&self.url), topic, how]).output().unwrap();
+        let output = client.args([script, address(&self.url), topic, step]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// Everything that died is in its topic twice: as it was published, and put back once.
@@ -350,4 +355,51 @@ fn what_cannot_go_stays_and_holds_up_nothing() {
     site.dlq("replay", &["--yes"]).exit(1).said("cannot go anywhere");
     site.dlq("drop", &["--grep", "^another$", "--yes"]).ok().said("0 still wait");
     site.run(&["topics", "delete", &small, "--yes"]).ok();
+}
+
+#[test]
+fn dead_letters_of_a_topic_made_again_are_not_taken_for_those_that_were_settled() {
+    let Some(url) = brokers::kafka() else { return };
+    let site = Site::with_dead(&url, 5);
+    let settled = format!("{}.settled", site.dlq);
+    for deleted_by_others in [true, false] {
+        site.dlq("drop", &["--limit", "5", "--yes"]).ok().said("0 still wait");
+        match deleted_by_others {
+            true => _ = site.by_others(&site.dlq, "drop"),
+            false => _ = site.run(&["topics", "delete", &site.dlq, "--yes"]).ok(),
+        }
+        let left = site.run(&["topics", "list", &settled, "-o", "json"]).out;
+        assert_eq!(left.is_empty(), !deleted_by_others, "goes with its topic: {left}");
+        // As `subscribe` makes it again.
+        site.run(&["topics", "create", &site.dlq, "--partitions", "3"]).ok();
+        site.publish("a\nb\nc\nd\ne\n", ".payload");
+        site.subscribe("shipping", ALL_DIE).exit(6);
+        assert_eq!((site.waiting(), site.letters(&site.dlq, &[]).len()), (5, 5));
+    }
+    site.dlq("replay", &["--yes"]).ok().said("5 put back");
+}
+
+#[test]
+fn what_an_aborted_transaction_says_is_settled_waits_still() {
+    let Some(url) = brokers::kafka() else { return };
+    let site = Site::with_dead(&url, 3);
+    site.dlq("drop", &["--limit", "1", "--yes"]).ok().said("2 still wait");
+    let all = "{\"partition\":0,\"done\":[{\"action\":\"acked\",\"offsets\":[0,1,2,3]}]}";
+    let all = (0..3).map(|n| all.replace("n\":0", &format!("n\":{n}")));
+    all.for_each(|note| _ = site.by_others(&format!("{}.settled", site.dlq), &format!("aborted:{note}")));
+    for level in ["read_committed", "read_uncommitted", "READ_UNCOMMITTED"] {
+        let option = format!("isolation.level={level}");
+        assert_eq!(site.letters(&site.dlq, &["-X", &option]).len(), 2, "{level}");
+    }
+    site.dlq("replay", &["--yes", "-X", "isolation.level=read_uncommitted"]).ok().said("2 put back");
+}
+
+#[test]
+fn a_letter_of_the_time_0_goes_as_any_other() {
+    let Some(url) = brokers::kafka() else { return };
+    let site = Site::new(&url);
+    site.run(&["publish", &site.dlq, "old", "--timestamp", "@0"]).ok();
+    site.dlq("replay", &["--into", &site.topic, "--yes"]).ok().said("1 put back");
+    assert_eq!(site.read(&site.topic, "committed"), ["old"]);
+    assert_eq!(site.waiting(), 0);
 }

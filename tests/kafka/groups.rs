@@ -87,6 +87,45 @@ fn a_place_that_is_none_is_refused_and_nothing_is_made() {
     });
 }
 
+/// A group of another program, which has a place only where it has read something.
+#[test]
+fn where_a_group_of_others_has_no_place_is_asked_for() {
+    let Some(url) = kafka() else { return };
+    let Some(python) = crate::brokers::or_skip(crate::brokers::python()) else { return };
+    run(async {
+        let (broker, topic, group) = rig(&url).await;
+        let commit = "import sys\nfrom confluent_kafka import Consumer, TopicPartition\n\
+            c = Consumer({'bootstrap.servers': sys.argv[1], 'group.id': sys.argv[3]})\n\
+            c.commit(offsets=[TopicPartition(sys.argv[2], 1, 5)], asynchronous=False)\n";
+        let done = Command::new(python).args(["-c", commit, address(&url), &topic, &group]).status().unwrap();
+        assert!(done.success());
+        let source = source(&topic, &group);
+        let error = broker.create_group(&source, &Start::Latest, None).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Invalid);
+        assert!(words(&error).contains("no place in partition 0, 2"), "{}", words(&error));
+        broker.create_group(&source, &Start::Last(14), None).await.unwrap();
+        let places = places(&broker, &topic, &group).await;
+        assert_eq!((places[1], 10 - places[0] + 30 - places[2]), (5, 14), "{places:?}");
+    });
+}
+
+/// Which another program may do meanwhile.
+#[test]
+fn a_topic_that_grew_is_read_from_the_beginning_of_what_is_new() {
+    let Some(url) = kafka() else { return };
+    let Some(python) = crate::brokers::or_skip(crate::brokers::python()) else { return };
+    run(async {
+        let (broker, topic, group) = rig(&url).await;
+        broker.create_group(&source(&topic, &group), &Start::Latest, None).await.unwrap();
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/client.py");
+        let grow = Command::new(python).args([script, address(&url), &topic, "partitions:4"]).status();
+        assert!(grow.unwrap().success());
+        publish_by_kcat(&url, &topic, 3, "a\n");
+        assert!(broker.create_group(&source(&topic, &group), &Start::Latest, None).await.unwrap().is_empty());
+        assert_eq!(places(&broker, &topic, &group).await, [10, 20, 30]);
+    });
+}
+
 #[test]
 fn a_seek_moves_the_partitions_it_names() {
     let Some(url) = kafka() else { return };
@@ -98,6 +137,11 @@ fn a_seek_moves_the_partitions_it_names() {
         assert_eq!(facts(&broker, &topic, &group).await.lag.unwrap().events, 15);
         let error = broker.seek_group(&topic, &unique("nobody"), &Start::Earliest).await.unwrap_err();
         assert_eq!(error.kind(), Kind::NotFound);
+        // Asked for alone, the same is known of it.
+        let (alone, all) =
+            (broker.group(&topic, &group).await.unwrap(), facts(&broker, &topic, &group).await);
+        assert_eq!(alone.map(|it| (it.settled, it.end, it.lag)), Some((all.settled, all.end, all.lag)));
+        assert!(broker.group(&topic, &unique("nobody")).await.unwrap().is_none());
     });
 }
 

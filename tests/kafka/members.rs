@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use evcat::broker::{
     Broker, Delivery, Kind, Received, Result, Settlement, Source, Start, Stop, SubscribeOptions,
-    Subscription, Token,
+    Subscription, Taken, Token,
 };
 use evcat::event::Event;
 use tokio::time::timeout;
@@ -221,6 +221,25 @@ fn what_goes_to_another_member_is_ours_until_it_is_settled() {
 }
 
 #[test]
+fn who_wants_no_more_hears_of_a_revocation_and_gives_back_what_nobody_has_begun() {
+    let Some(url) = kafka() else { return };
+    run(async {
+        let (broker, topic, group) = rig(&url, 2, 10).await;
+        let patient = SubscribeOptions { grace: 2 * DEADLINE, ..working(20) };
+        let mut first = Member::of(&broker, &topic, &group, patient).await;
+        assert!(timeout(Duration::from_secs(1), first.subscription.taken()).await.is_err());
+        let mut second = Member::of(&broker, &topic, &group, working(20)).await;
+        let taken = timeout(DEADLINE, first.subscription.taken()).await;
+        assert!(matches!(&taken, Ok(Taken::Revoking(tokens)) if tokens.len() == 10), "{taken:?}");
+        let got: Vec<_> =
+            second.take(10).await.iter().chain(&first.take(10).await).map(|d| text(&d.event)).collect();
+        assert_eq!(got.iter().collect::<HashSet<_>>().len(), 20, "all are there, each once");
+        first.close().await;
+        second.close().await;
+    });
+}
+
+#[test]
 fn what_is_not_settled_within_the_grace_is_lost() {
     let Some(url) = kafka() else { return };
     run(async {
@@ -339,7 +358,7 @@ fn a_static_member_comes_back_to_its_partitions_and_a_second_one_of_its_name_end
         first.close().await;
         // It did not leave: the group keeps its place for it.
         let mut again = Member::of(&named, &topic, &group, working(4)).await;
-        assert_eq!(again.take(2).await.len(), 2);
+        let held = again.take(2).await;
         let mut twin = Member::of(&named, &topic, &group, working(4)).await;
         assert_eq!(twin.take(2).await.len(), 2, "whoever comes last has the name");
         let begun = Instant::now();
@@ -352,7 +371,79 @@ fn a_static_member_comes_back_to_its_partitions_and_a_second_one_of_its_name_end
         };
         assert_eq!(error.kind(), Kind::Lost, "{error}");
         assert!(error.to_string().contains("group.instance.id"), "{error}");
+        let settled = timeout(Duration::from_secs(2), again.settle(&held, Settlement::Ack)).await;
+        let settled = settled.expect("what ends after it is answered at once");
+        assert!(
+            settled.iter().all(|answer| answer.as_ref().is_err_and(|e| e.kind() == Kind::Lost)),
+            "{settled:?}"
+        );
         let _ = again.subscription.close().await;
         twin.close().await;
+    });
+}
+
+#[test]
+fn a_partition_that_is_added_meanwhile_does_not_keep_a_run_to_the_end() {
+    let Some(url) = kafka() else { return };
+    run(async {
+        let (_, topic, group) = rig(&url, 1, 10).await;
+        // Noticed at once, and not within five minutes.
+        let quick = try_broker(&url, DEADLINE, &[("topic.metadata.refresh.interval.ms", "100")]).unwrap();
+        let mut member = Member::of(&quick, &topic, &group, to_the_end(5)).await;
+        let held = member.take(5).await;
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/client.py");
+        let grow = Command::new(crate::brokers::python().unwrap())
+            .args([script, address(&url), &topic, "partitions:2"])
+            .status();
+        assert!(grow.unwrap().success());
+        publish_by_kcat(&url, &topic, 1, "later\n");
+        // It gets the new one, and has the old one for as long.
+        let _ = timeout(Duration::from_secs(3), member.some()).await;
+        member.ack(&held).await;
+        assert_eq!(member.drain().await.len(), 5);
+        member.close().await;
+        assert_eq!(lag(&quick, &topic, &group).await, 0, "what came later is for another run");
+    });
+}
+
+/// What the member ends with, and says so soon.
+async fn end_of(member: &Member) -> String {
+    let receive = timeout(DEADLINE / 2, member.subscription.receive()).await;
+    match receive.expect("it does not hang") {
+        Err(error) => crate::words(&error),
+        Ok(said) => panic!("it works: {said:?}"),
+    }
+}
+
+#[test]
+fn a_group_that_cannot_be_joined_is_told_of() {
+    let Some(url) = kafka() else { return };
+    run(async {
+        let (broker, topic, group) = rig(&url, 1, 1).await;
+        let an_hour = [("session.timeout.ms", "3600000"), ("max.poll.interval.ms", "3600000")];
+        let long = try_broker(&url, DEADLINE, &an_hour).unwrap();
+        let member = Member::of(&long, &topic, &group, working(1)).await;
+        let words = end_of(&member).await;
+        assert!(words.contains("session.timeout.ms"), "{words}");
+        let _ = member.subscription.close().await;
+
+        // Its members share by range or roundrobin, as is usual elsewhere.
+        let mut kcat = Command::new("kcat")
+            .args(["-b", address(&url), "-G", &group, &topic])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        until("kcat is at work", || async {
+            broker.groups(&topic).await.unwrap().iter().any(|info| info.members == Some(1))
+        })
+        .await;
+        let member = Member::of(&broker, &topic, &group, working(1)).await;
+        let words = end_of(&member).await;
+        assert!(words.contains("-X partition.assignment.strategy=range"), "{words}");
+        let _ = member.subscription.close().await;
+        kcat.kill().unwrap();
+        kcat.wait().unwrap();
     });
 }

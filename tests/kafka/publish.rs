@@ -232,6 +232,43 @@ fn what_was_sent_and_not_acknowledged_is_in_doubt_and_what_was_not_sent_is_not()
 }
 
 #[test]
+fn a_headers_name_that_would_be_read_as_another_is_refused() {
+    let Some(url) = brokers::kafka() else { return };
+    run(async {
+        let broker = broker(&url);
+        let topic = topic(&*broker, "nul", 1).await;
+        let mut headers = HeadersBuf::default();
+        headers.push(b"a\0b", HeaderValue::Bytes(b"1"));
+        let odd = Event::new(&topic, None, headers.as_headers(), Some(b"0"), None, Position::Unknown);
+        let receipts = publish(&*broker, vec![odd, event(&topic, None, Some(b"1"))]).await;
+        let error = receipts[0].as_ref().unwrap_err();
+        assert!(error.kind() == Kind::Rejected && error.to_string().contains("NUL"), "{error}");
+        receipts[1].as_ref().unwrap();
+    });
+}
+
+#[test]
+fn one_between_who_does_not_reach_the_broker_for_a_while_ends_nothing() {
+    let Some(url) = brokers::kafka() else { return };
+    let proxy = Proxy::to(&url, Duration::ZERO);
+    run(async {
+        let topic = topic(&*broker(&url), "gateway", 1).await;
+        let through = try_broker(&proxy.url(), DEADLINE, &[]).unwrap();
+        let publisher = through.publisher(PublishOptions::default()).await.unwrap();
+        publisher.send(vec![event(&topic, None, Some(b"0"))].into()).await.remove(0).unwrap();
+        proxy.at_a_loss(true);
+        proxy.hang_up();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let mut sent = publisher.send(vec![event(&topic, None, Some(b"1"))].into());
+        if let Ok(early) = tokio::time::timeout(Duration::from_secs(1), &mut sent).await {
+            panic!("it is waited for: {early:?}");
+        }
+        proxy.at_a_loss(false);
+        sent.await.remove(0).unwrap();
+    });
+}
+
+#[test]
 fn the_order_holds_on_a_link_that_breaks() {
     let Some(url) = brokers::kafka() else { return };
     let proxy = Proxy::to(&url, Duration::from_millis(1));

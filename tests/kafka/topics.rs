@@ -45,6 +45,11 @@ fn what_the_broker_refuses_is_told_in_its_words() {
         let error = broker.create_topic(&unique("t"), &[]).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Rejected);
         assert!(words(&error).contains("burn"), "{}", words(&error));
+        let (dotted, one) = (unique("orders.eu"), try_broker(&url, DEADLINE, &[]).unwrap());
+        one.create_topic(&dotted, &[]).await.unwrap();
+        let error = one.create_topic(&dotted.replace('.', "_"), &[]).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Invalid);
+        assert!(words(&error).contains("collides"), "{}", words(&error));
     });
 }
 

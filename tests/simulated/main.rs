@@ -16,6 +16,7 @@ use evcat::flow::lanes::{Backoff, Failure, Ordering, Rules, Task, Verdict};
 use evcat::shutdown;
 use simulated::{Shape, World};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 const EVENTS: i64 = 300;
 const KEYS: i64 = 7;
@@ -109,17 +110,29 @@ async fn judged(
     judge: Box<dyn Judge>,
     stop: shutdown::Stop,
 ) -> Result<Report, evcat::broker::Error> {
+    let (tell, told) = mpsc::unbounded_channel();
+    let rng = fastrand::Rng::with_seed(seed);
+    let handler = Box::new(Simulated { tell, seen: seen.clone(), rng, kills: HashMap::new() });
+    handled(world, handler, told, judge, stop).await
+}
+
+async fn handled(
+    world: &World,
+    handler: Box<dyn Handler>,
+    told: mpsc::UnboundedReceiver<Told>,
+    judge: Box<dyn Judge>,
+    stop: shutdown::Stop,
+) -> Result<Report, evcat::broker::Error> {
     let have = world.connect().capabilities(TOPIC);
     let is_ordered = have.order > Order::None;
     let lease = Duration::from_secs(1);
     let grace = Duration::from_secs(2);
     let options = SubscribeOptions { stop: Stop::Now, in_flight: 40, lease, grace, ordered: is_ordered };
     let subscription = world.connect().subscription(source(), options).await?;
-    let (tell, told) = mpsc::unbounded_channel();
-    let rng = fastrand::Rng::with_seed(seed);
-    let handler = Box::new(Simulated { tell, seen: seen.clone(), rng, kills: HashMap::new() });
     let rules = Rules {
         concurrency: 4,
+        // So few that nothing more is wanted now and then.
+        bytes: 500,
         max_attempts: 6,
         backoff: Backoff { min: Duration::from_millis(5), max: Duration::from_millis(100) },
         ordering: if is_ordered { Ordering::Key } else { Ordering::None },
@@ -137,7 +150,7 @@ async fn judged(
         bury: Box::new(bury),
         lease,
         grace,
-        drain: Duration::from_secs(1),
+        drain: Duration::from_secs(60),
         killed_within: Duration::from_secs(1),
         counts_tries: have.counts_attempts && have.retry_delay.is_some(),
         idle_exit: None,
@@ -181,6 +194,47 @@ async fn what_a_filter_looks_at_when_we_stop_was_never_tried() {
     assert!(matches!(report.ended, Ended::Asked), "{:?}", report.ended);
     assert_eq!(report.given_back, 40, "all that was received");
     assert_eq!(world.tried(TOPIC, GROUP), 0, "no try is counted, or restarts alone would make dead letters");
+}
+
+/// Ends nothing until it is killed; when that was first.
+struct Stuck(Tell, Arc<Mutex<Option<Instant>>>);
+
+impl Handler for Stuck {
+    fn start(&mut self, _lane: usize, _event: Event, _attempt: u32) {}
+
+    fn kill(&mut self, lane: usize) {
+        self.1.lock().unwrap().get_or_insert_with(Instant::now);
+        let _ = self.0.send(Told::Finished(lane, Verdict::Killed));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_revoked_is_broken_off_though_nothing_more_is_wanted_or_we_are_leaving() {
+    for leaving in [false, true] {
+        let (world, killed, stop) = (world(Shape::Log).await, Arc::default(), shutdown::Stop::manual());
+        let (tell, told) = mpsc::unbounded_channel();
+        let handler = Box::new(Stuck(tell, Arc::clone(&killed)));
+        let run = handled(&world, handler, told, Box::new(Everything), stop.clone());
+        let scene = async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            if leaving {
+                stop.request(0);
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let revoked = Instant::now();
+            world.disturb(0);
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let after = killed.lock().unwrap().map(|killed| killed.duration_since(revoked));
+            assert!(
+                after.is_some_and(|after| after <= Duration::from_secs(2)),
+                "leaving {leaving}: {after:?}"
+            );
+        };
+        tokio::select! {
+            report = run => panic!("it works on: {:?}", report.map(|report| report.ended)),
+            () = scene => {}
+        }
+    }
 }
 
 /// What happens besides what the shape does anyway.

@@ -25,6 +25,8 @@ struct Link {
     delay: Duration,
     /// Answers are thrown away.
     mute: AtomicBool,
+    /// Answers are what one between says who does not reach the broker.
+    at_a_loss: AtomicBool,
     /// Bytes towards the broker until a connection breaks; 0 never.
     breaks_after: AtomicUsize,
     broken: AtomicUsize,
@@ -37,8 +39,10 @@ impl Proxy {
         let to = url.rsplit_once(':').unwrap().1.parse().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (mute, breaks_after, broken) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
-        let link = Arc::new(Link { to, delay, mute, breaks_after, broken, open: Mutex::default() });
+        let (mute, at_a_loss) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (breaks_after, broken) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let link = Link { to, delay, mute, at_a_loss, breaks_after, broken, open: Mutex::default() };
+        let link = Arc::new(link);
         let own = link.clone();
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -58,6 +62,18 @@ impl Proxy {
         self.link.mute.store(true, Relaxed);
     }
 
+    /// Whether answers are nonsense from now on.
+    pub fn at_a_loss(&self, is: bool) {
+        self.link.at_a_loss.store(is, Relaxed);
+    }
+
+    /// Breaks all connections.
+    pub fn hang_up(&self) {
+        for connection in self.link.open.lock().unwrap().drain(..) {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+
     /// From now on each connection breaks when it has carried so many bytes to the broker.
     pub fn break_after(&self, bytes: usize) {
         self.link.breaks_after.store(bytes, Relaxed);
@@ -71,9 +87,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        for connection in self.link.open.lock().unwrap().drain(..) {
-            let _ = connection.shutdown(Shutdown::Both);
-        }
+        self.hang_up();
     }
 }
 
@@ -98,6 +112,9 @@ impl Link {
         self.pipe(server, client, move |bytes| {
             if down.mute.load(Relaxed) {
                 bytes.clear();
+            }
+            if down.at_a_loss.load(Relaxed) {
+                *bytes = b"HTTP/1.1 502 Bad Gateway\r\n\r\n".to_vec();
             }
             let (own, theirs) = (address(port), address(down.to));
             for at in 0..bytes.len().saturating_sub(theirs.len() - 1) {

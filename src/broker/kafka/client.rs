@@ -186,6 +186,24 @@ impl Client {
         }
     }
 
+    /// Whether a broker has ever answered. One that had us and then will not is restarting, as a rule, or somebody
+    /// between us and it is at a loss: that passes.
+    fn was_up(&self) -> bool {
+        // SAFETY: the client is live; answers at once, with a text of ours to free, or null while nobody has answered.
+        unsafe {
+            let id = sys::rd_kafka_clusterid(self.raw(), 0);
+            if !id.is_null() {
+                sys::rd_kafka_mem_free(self.raw(), id.cast());
+            }
+            !id.is_null()
+        }
+    }
+
+    /// Why the broker refuses us for good, if it does.
+    pub fn is_refused(&self) -> Option<Trouble> {
+        self.0.news.refused().borrow().clone().filter(|_| !self.was_up())
+    }
+
     /// Waits until the broker refuses us for good. Whoever waits for an answer waits for this too, because the call
     /// itself would only time out. Behaviour: cancel safe.
     pub async fn refused(&self) -> Trouble {
@@ -198,10 +216,12 @@ impl Client {
             }
         };
         let wait = async {
-            match refused.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone()) {
-                Some(reason) => reason,
-                // The sender lives as long as `self`.
-                None => std::future::pending().await,
+            loop {
+                if let Some(reason) = self.is_refused() {
+                    return reason;
+                }
+                // Cannot fail: the sender lives as long as `self`.
+                let _ = refused.changed().await;
             }
         };
         if self.0.served.load(Ordering::Relaxed) {

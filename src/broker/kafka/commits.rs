@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::client::Client;
 use super::error::Trouble;
+use super::holes::LONGEST;
 use super::part::Part;
 use super::partitions::{self, Partitions};
 use super::queue::Queue;
@@ -27,13 +28,29 @@ pub struct Commits {
     under_way: bool,
     /// Not before this.
     next: Instant,
+    /// When the last one was sent.
+    sent: Instant,
+    /// When the first one was sent that failed since one did not.
+    failing: Option<Instant>,
+    /// As much of a text as this broker takes.
+    longest: usize,
 }
 
 impl Commits {
     /// None so far.
     pub fn new(client: &Client) -> Commits {
         let queue = client.queue();
-        Commits { client: client.clone(), queue, made: 0, under_way: false, next: Instant::now() }
+        let now = Instant::now();
+        Commits {
+            client: client.clone(),
+            queue,
+            made: 0,
+            under_way: false,
+            next: now,
+            sent: now,
+            failing: None,
+            longest: LONGEST,
+        }
     }
 
     /// How many were made: what is settled now is in one behind them.
@@ -44,6 +61,11 @@ impl Commits {
     /// When the next one is to be made, if one is.
     pub fn due(&self, parts: &BTreeMap<u64, Part>) -> Option<Instant> {
         (!self.under_way && parts.values().any(|part| part.dirty)).then_some(self.next)
+    }
+
+    /// For how long none has succeeded that was asked for.
+    pub fn failing_for(&self) -> Duration {
+        self.failing.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Whether all that was settled of these is committed.
@@ -59,7 +81,7 @@ impl Commits {
         let mut list = Partitions::new(parts.len());
         let mut count = 0;
         for part in parts.values_mut().filter(|part| part.dirty) {
-            list.add(&part.topic, part.number, part.holes.base(), part.holes.text().as_bytes());
+            list.add(&part.topic, part.number, part.holes.base(), part.holes.text(self.longest).as_bytes());
             part.dirty = false;
             count += 1;
         }
@@ -67,6 +89,7 @@ impl Commits {
             return Ok(());
         }
         self.made += 1;
+        self.sent = Instant::now();
         // SAFETY: the client is a member of a group; all live.
         match unsafe { sys::commit(self.client.raw(), list.raw(), self.queue.raw()) } {
             Code::OK => {
@@ -75,7 +98,7 @@ impl Commits {
             }
             code => {
                 parts.values_mut().for_each(|part| part.dirty = true);
-                self.next = Instant::now() + PAUSE;
+                self.failed();
                 Err(Trouble::of(code))
             }
         }
@@ -107,11 +130,24 @@ impl Commits {
                     }
                 }
             }
+            self.failing = self.failing.filter(|_| failed.is_some());
+        }
+        if failed.as_ref().is_some_and(|trouble| trouble.code == Code::OFFSET_METADATA_TOO_LARGE)
+            && self.longest > 0
+        {
+            // Without a text what is settled beyond the base comes again after a restart.
+            self.longest = if self.longest > 64 { self.longest / 2 } else { 0 };
+            return Ok(());
         }
         if failed.is_some() {
-            self.next = Instant::now() + PAUSE;
+            self.failed();
         }
         failed.map_or(Ok(()), Err)
+    }
+
+    fn failed(&mut self) {
+        self.next = Instant::now() + PAUSE;
+        self.failing.get_or_insert(self.sent);
     }
 
     /// Waits until an answer may have come. Cancel safe.

@@ -18,19 +18,30 @@ struct Known {
     last: bool,
 }
 
+const HUNG_UP_AT_TLS: &str =
+    "closed the connection at the first word of TLS, as a port does that does not speak it";
+const TO_PLAIN: &str = "kafka:// instead of kafkas://, or the port that speaks TLS";
+
 const KNOWN: &[Known] = &[
     Known {
         kind: Kind::Unreachable,
         contains: &["connecting to a PLAINTEXT broker listener"],
-        message: "does not speak TLS on this port",
-        hint: "kafka:// instead of kafkas://, or the port that speaks TLS",
-        last: true,
+        message: HUNG_UP_AT_TLS,
+        hint: TO_PLAIN,
+        last: false,
+    },
+    Known {
+        kind: Kind::Unreachable,
+        contains: &["SSL handshake failed", "unexpected eof"],
+        message: HUNG_UP_AT_TLS,
+        hint: TO_PLAIN,
+        last: false,
     },
     Known {
         kind: Kind::Unreachable,
         contains: &["SSL handshake failed", "wrong version number"],
         message: "does not speak TLS on this port",
-        hint: "kafka:// instead of kafkas://, or the port that speaks TLS",
+        hint: TO_PLAIN,
         last: true,
     },
     Known {
@@ -91,11 +102,27 @@ const KNOWN: &[Known] = &[
     },
 ];
 
+/// What of TLS does not pass, in OpenSSL's words; the rest may be a broker that goes or comes.
+const FINAL_OF_TLS: &[&str] = &["certificate", "version", "alert", "unsupported protocol", "cipher"];
+
+/// What the library said, as what it was: to it a connection that is lost while it asks how to log in is a login that
+/// failed.
+pub fn heard(code: Code, words: &str) -> Trouble {
+    const NOT_SAID: &str = ": broker's supported mechanisms: (n/a)";
+    match words.contains(NOT_SAID) {
+        true => Trouble { code: Code::LOCAL_TRANSPORT, words: words.replace(NOT_SAID, "") },
+        false => Trouble { code, words: words.to_owned() },
+    }
+}
+
 /// Whether no patience helps with this.
 pub fn is_last(trouble: &Trouble) -> bool {
     match known(&trouble.words) {
         Some(known) => known.last,
-        None => matches!(trouble.code, Code::LOCAL_AUTHENTICATION | Code::LOCAL_SSL),
+        None if trouble.code == Code::LOCAL_SSL => {
+            FINAL_OF_TLS.iter().any(|part| trouble.words.contains(part))
+        }
+        None => trouble.code == Code::LOCAL_AUTHENTICATION,
     }
 }
 
@@ -228,5 +255,29 @@ mod tests {
         assert!(is_last(&trouble(Code::LOCAL_SSL, "SSL handshake failed: certificate verify failed")));
         assert!(is_last(&trouble(Code::LOCAL_BAD_MSG, "Receive failed: Invalid response size 1213486160")));
         assert!(!is_last(&trouble(Code::LOCAL_TRANSPORT, "Connection refused")));
+    }
+
+    #[test]
+    fn a_connection_that_is_lost_in_a_handshake_may_come_back() {
+        let lost = "ssl://h:1/1: SSL handshake failed: Disconnected: connection closed by peer: connecting to a PLAINTEXT \
+            broker listener? (after 3ms in state SSL_HANDSHAKE)";
+        let eof =
+            "ssl://h:1/1: SSL handshake failed: error:0A000126:SSL routines::unexpected eof while reading";
+        let login = "sasl_ssl://h:1/1: SASL PLAIN mechanism handshake failed: Local: Broker transport failure: broker's \
+            supported mechanisms: (n/a) (after 1ms in state AUTH_HANDSHAKE)";
+        for (code, words) in [
+            (Code::LOCAL_TRANSPORT, lost),
+            (Code::LOCAL_SSL, eof),
+            (Code::LOCAL_SSL, "ssl://h:1/1: SSL handshake failed: SSL transport error: Broken pipe"),
+            (Code::LOCAL_AUTHENTICATION, login),
+        ] {
+            assert!(!is_last(&heard(code, words)), "{words}");
+        }
+        assert_eq!(heard(Code::LOCAL_AUTHENTICATION, login).code, Code::LOCAL_TRANSPORT);
+        let refused = login.replace("(n/a)", "SCRAM-SHA-512");
+        assert!(is_last(&heard(Code::LOCAL_AUTHENTICATION, &refused)), "the broker has spoken");
+        for final_words in ["wrong version number", "tlsv1 alert unknown ca", "certificate has expired"] {
+            assert!(is_last(&heard(Code::LOCAL_SSL, &format!("SSL handshake failed: error: {final_words}"))));
+        }
     }
 }

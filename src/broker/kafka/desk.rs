@@ -22,7 +22,7 @@ use super::error::{About, Trouble};
 use super::moves::{Moved, Moves, Stored};
 use super::part::{Part, Taken};
 use super::queue::{Event, Queue};
-use super::rebalance::Change;
+use super::rebalance::{COMMIT, Change};
 use super::regain::{self, Doubted};
 use super::subscription::Answer;
 use super::sys::{self, Code};
@@ -91,6 +91,8 @@ pub struct Desk {
     in_flight: usize,
     /// The end or an error was said.
     over: bool,
+    /// Why the library works no more: nothing will be committed.
+    dead: Option<Error>,
     /// Whose turn it was last.
     turn: u64,
     /// Asked whether the others have come to the end, and not before when.
@@ -125,7 +127,8 @@ impl Desk {
                 return Err(Error::new(Kind::Unsupported, OPERATION, "", message));
             }
         };
-        let (client, queue) = membership::begin(kafka, topics, group, options)?;
+        let partitions = found.iter().map(|topic| topic.partitions.len()).sum();
+        let (client, queue) = membership::begin(kafka, topics, group, options, partitions)?;
         Ok(Desk {
             group: group.clone(),
             grace: options.grace,
@@ -148,6 +151,7 @@ impl Desk {
             say,
             in_flight: options.in_flight.max(1),
             over: false,
+            dead: None,
             turn: 0,
             others: None,
             look: Instant::now(),
@@ -230,6 +234,9 @@ impl Desk {
     pub fn answer(&mut self) {
         let group = &self.group;
         self.answers.answer(&self.parts, || lost(group));
+        if let Some(error) = &self.dead {
+            self.answers.fail(error);
+        }
     }
 
     fn hear(&mut self, event: &Event) {
@@ -245,6 +252,7 @@ impl Desk {
                 }
                 _ => trouble.error(&self.about(), &self.client),
             };
+            self.dead = Some(error.clone());
             return self.fail(error);
         }
         match trouble.code {
@@ -264,8 +272,16 @@ impl Desk {
                 let error = trouble.error(&self.about(), &self.client);
                 self.fail(error);
             }
-            // The library tries again by itself.
-            _ => {}
+            // The library tries again by itself, which may help, or not.
+            code => {
+                let error = trouble.error(&self.about(), &self.client);
+                let refused = matches!(error.kind(), Kind::Rejected | Kind::Invalid | Kind::Unsupported)
+                    && code != Code::UNRELEASED_INSTANCE_ID;
+                let joins = ["JoinGroup failed", "ConsumerGroupHeartbeat failed"];
+                if refused && joins.iter().any(|words| trouble.words.starts_with(words)) {
+                    self.fail(error);
+                }
+            }
         }
     }
 
@@ -400,8 +416,16 @@ impl Desk {
     fn cannot_read(&mut self, subject: String, trouble: Trouble) {
         let error = match trouble.code {
             Code::LOCAL_BAD_MSG | Code::INVALID_MSG => {
-                let message = "what the broker sent is damaged: its checksum does not fit";
-                Error::new(Kind::Broken, "receive", subject, message)
+                let what = match trouble.words.contains("headers") {
+                    true => "its headers cannot be taken apart",
+                    false => "its checksum does not fit",
+                };
+                Error::new(
+                    Kind::Broken,
+                    "receive",
+                    subject,
+                    format!("what the broker sent is damaged: {what}"),
+                )
             }
             _ => trouble.error(&About::new("receive", subject), &self.client),
         };
@@ -436,7 +460,13 @@ impl Desk {
     fn not_committed(&mut self, trouble: Trouble) {
         let error = trouble.error(&About::group("settle", &self.group), &self.client);
         tracing::debug!(%error, "not committed");
-        if matches!(error.kind(), Kind::Denied | Kind::NotFound | Kind::Rejected | Kind::Broken) {
+        // What is lost is said by the library too, and then it is not committed any more.
+        let helpless = match error.kind() {
+            Kind::Denied | Kind::NotFound | Kind::Rejected | Kind::Broken => true,
+            Kind::Lost => false,
+            _ => self.client.timeout().is_some_and(|patience| self.commits.failing_for() > patience),
+        };
+        if helpless {
             self.fail(error);
         }
     }
@@ -474,6 +504,7 @@ impl Desk {
 
     /// Leaves: commits what is settled, and gives back the rest by going. Errors: what was settled last comes again.
     async fn leave(&mut self) -> Result<()> {
+        let until = Instant::now() + COMMIT;
         let committed = self.commit_last().await;
         self.answer();
         if let Err(error) = &committed {
@@ -481,7 +512,7 @@ impl Desk {
         }
         self.held.clear();
         self.parts.clear();
-        membership::end(&self.client, &self.queue, self.change.take()).await;
+        membership::end(&self.client, &self.queue, self.change.take(), until).await;
         committed
     }
 }

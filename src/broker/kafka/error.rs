@@ -1,7 +1,7 @@
 //! The library's and the broker's codes as our kinds, in words, with what to do next.
 //!
 //! One table (`verdict`) for what a code means; what a code alone does not say is found in what the client said of its
-//! connections (`unreachable`).
+//! connections (`connection::error`).
 
 use super::client::Client;
 use super::connection;
@@ -245,12 +245,11 @@ fn verdict(code: Code, about: &About, user: Option<&str>) -> Verdict {
             "the event's timestamp is further from now than the topic allows",
             "leave --timestamp out, or raise the topic's message.timestamp.before.max.ms or .after.max.ms",
         ),
+        // Of an event that the library cannot take.
+        Code::LOCAL_INVALID_ARG => plain(Kind::Rejected),
         Code::INVALID_MSG => said(Kind::Rejected, "the broker found the event damaged"),
-        Code::TOPIC_EXCEPTION => told(
-            Kind::Invalid,
-            "is no name of a topic",
-            "letters, digits, '.', '_' and '-', at most 249 of them",
-        ),
+        // The broker says what is wrong with it, such as another name that differs in '.' and '_' alone.
+        Code::TOPIC_EXCEPTION => plain(Kind::Invalid),
         Code::INVALID_GROUP_ID => said(Kind::Invalid, "is no name of a group"),
         Code::TOPIC_ALREADY_EXISTS => said(Kind::Rejected, "exists already"),
         Code::NON_EMPTY_GROUP => told(Kind::Rejected, "members are at work on it", STOP_MEMBERS),
@@ -275,6 +274,8 @@ fn verdict(code: Code, about: &About, user: Option<&str>) -> Verdict {
         | Code::FENCED_INSTANCE_ID
         | Code::ILLEGAL_GENERATION
         | Code::UNKNOWN_MEMBER_ID
+        | Code::FENCED_MEMBER_EPOCH
+        | Code::STALE_MEMBER_EPOCH
         | Code::REBALANCE_IN_PROGRESS
         | Code::LOCAL_MAX_POLL_EXCEEDED => said(Kind::Lost, "somebody else has it by now"),
 
@@ -289,6 +290,16 @@ fn verdict(code: Code, about: &About, user: Option<&str>) -> Verdict {
         ),
         Code::SECURITY_DISABLED => said(Kind::Unsupported, "this broker has no rights to manage"),
         Code::GROUP_MAX_SIZE_REACHED => plain(Kind::Rejected),
+        Code::INCONSISTENT_GROUP_PROTOCOL | Code::LOCAL_UNKNOWN_PROTOCOL => told(
+            Kind::Rejected,
+            "the members at work on it share the partitions in another way than we do",
+            "as other clients do, and as all members must: -X partition.assignment.strategy=range,roundrobin",
+        ),
+        Code::INVALID_SESSION_TIMEOUT => told(
+            Kind::Rejected,
+            "the broker does not take this session.timeout.ms",
+            "leave it out, or stay within the broker's group.min.session.timeout.ms and group.max.session.timeout.ms",
+        ),
         Code(1..) => plain(Kind::Rejected),
         Code(_) => plain(Kind::Broken),
     }
@@ -412,15 +423,17 @@ mod tests {
                 "stop them",
             ),
             (Code::UNKNOWN_MEMBER_ID, "settle", "group g", Kind::Lost, "somebody else", ""),
-            (Code::OFFSET_OUT_OF_RANGE, "next", "topic a", Kind::Gone, "no longer kept", "--from beginning"),
+            (Code::STALE_MEMBER_EPOCH, "settle", "group g", Kind::Lost, "somebody else", ""),
             (
-                Code::TOPIC_EXCEPTION,
-                "create_topic",
-                "topic a/b",
-                Kind::Invalid,
-                "no name of a topic",
-                "letters",
+                Code::INCONSISTENT_GROUP_PROTOCOL,
+                "receive",
+                "group g",
+                Kind::Rejected,
+                "in another way",
+                "range,roundrobin",
             ),
+            (Code::OFFSET_OUT_OF_RANGE, "next", "topic a", Kind::Gone, "no longer kept", "--from beginning"),
+            (Code::TOPIC_EXCEPTION, "create_topic", "topic a/b", Kind::Invalid, "", ""),
             (Code::UNSUPPORTED_VERSION, "check", "", Kind::Unsupported, "too old", "profiles check"),
         ] {
             let (found, words, next) = of(operation, subject, code);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::Kafka;
-use super::admin::{Committed, Description};
+use super::admin::{Committed, Described, Description};
 use super::client::Client;
 use super::error::About;
 use super::places::{self, Span};
@@ -24,26 +24,57 @@ pub async fn groups(kafka: &Kafka, glob: &str) -> Result<Vec<GroupInfo>> {
     let client = kafka.groups_admin()?;
     let about = About::new("groups", "");
     let (found, all) = tokio::join!(topics::described(client, &about, glob), client.all_groups(&about));
-    let (found, names) = (found?, all?.into_iter().map(|group| group.name).collect::<Vec<_>>());
+    let names = all?.into_iter().map(|group| group.name).collect();
+    // Somebody else's that we may not look at; one that is gone, or of another kind, which commits nothing.
+    let infos = told(kafka, found?, names, &[Kind::Denied, Kind::NotFound]).await?;
+    let told = stream::iter(infos)
+        .map(|info| async move { Ok(GroupInfo { oldest: oldest::of(kafka, &info).await?, ..info }) });
+    told.buffered(AT_ONCE).try_collect().await
+}
+
+/// See [`Broker::group`](crate::broker::Broker::group).
+pub async fn group(kafka: &Kafka, topic: &str, group: &str) -> Result<Option<GroupInfo>> {
+    let client = kafka.groups_admin()?;
+    name::group("groups", group)?;
+    let found = topics::described(client, &About::new("groups", ""), &globset::escape(topic)).await?;
+    Ok(told(kafka, found, vec![group.to_owned()], &[Kind::NotFound]).await?.pop())
+}
+
+/// What is known of these groups on these topics. Groups of which that cannot be told for such reasons are left out.
+async fn told(
+    kafka: &Kafka,
+    found: Vec<Described>,
+    names: Vec<String>,
+    left_out: &[Kind],
+) -> Result<Vec<GroupInfo>> {
     if found.is_empty() || names.is_empty() {
         return Ok(Vec::new());
     }
+    let client = kafka.groups_admin()?;
+    let about = About::new("groups", "");
+    let names = &names;
     let committed = stream::iter(names.iter().cloned()).map(|group| async move {
         let about = About::group("groups", &group);
-        let committed = client.committed(&about, &group, false).await?;
-        Ok::<_, Error>((group, committed))
+        match client.committed(&about, &group, false).await {
+            Err(error) if left_out.contains(&error.kind()) => Ok((group, Vec::new())),
+            committed => Ok((group, committed?)),
+        }
     });
     let committed = committed.buffer_unordered(AT_ONCE).try_collect::<HashMap<_, _>>();
     let (spans, described, committed) = tokio::join!(
         places::spans(client, "groups", &found),
-        client.describe_groups(&about, &names),
+        client.describe_groups(&about, names),
         committed
     );
     let (spans, mut committed) = (spans?, committed?);
     let mut infos = Vec::new();
     for group in described? {
         if let Some(trouble) = &group.trouble {
-            return Err(trouble.error(&About::group("groups", &group.name), client));
+            let error = trouble.error(&About::group("groups", &group.name), client);
+            match left_out.contains(&error.kind()) {
+                true => continue,
+                false => return Err(error),
+            }
         }
         let committed = committed.remove(&group.name).unwrap_or_default();
         let at_work = group.members.iter().flat_map(|member| &member.partitions).map(|(topic, _)| topic);
@@ -57,9 +88,7 @@ pub async fn groups(kafka: &Kafka, glob: &str) -> Result<Vec<GroupInfo>> {
         }
     }
     infos.sort_by(|a, b| (&a.topic, &a.group).cmp(&(&b.topic, &b.group)));
-    let told = stream::iter(infos)
-        .map(|info| async move { Ok(GroupInfo { oldest: oldest::of(kafka, &info).await?, ..info }) });
-    told.buffered(AT_ONCE).try_collect().await
+    Ok(infos)
 }
 
 fn facts(topic: &Name, group: &Description, spans: &[&Span], committed: &[Committed]) -> GroupInfo {
@@ -108,15 +137,34 @@ pub async fn create(
         topics::create(kafka, dlq, &[]).await?;
         made.push(format!("topic {dlq}"));
     }
-    let missing = |committed: Vec<Committed>| -> Vec<&super::admin::Described> {
+    let missing = |committed: Vec<Committed>| -> Vec<&Described> {
         found.iter().filter(|topic| !committed.iter().any(|at| *at.topic == *topic.name)).collect()
     };
-    let new = missing(client.committed(&about, group, false).await?);
-    if new.is_empty() {
+    let committed = client.committed(&about, group, false).await?;
+    let untouched = untouched(client, group, &found, &committed).await?;
+    let new: Vec<_> = missing(committed).into_iter().cloned().collect();
+    if new.is_empty() && untouched.is_empty() {
         return Ok(made);
     }
-    let new: Vec<_> = new.into_iter().cloned().collect();
-    let spans = places::spans(client, OPERATION, &new).await?;
+    if let (Some(span), Start::Latest) = (untouched.first(), from) {
+        let numbers: Vec<_> =
+            untouched.iter().filter(|s| s.topic == span.topic).map(|s| s.partition.to_string()).collect();
+        let message = format!(
+            "was made by another program, and has no place in partition {} of {}: where does it begin there?",
+            numbers.join(", "),
+            span.topic
+        );
+        return Err(Error::new(Kind::Invalid, OPERATION, about.subject, message).with_hint(format!(
+            "--from beginning, or a time; from now on, in all partitions: evcat groups seek {group} {} --from now",
+            span.topic
+        )));
+    }
+    let mut spans = places::spans(client, OPERATION, &new).await?;
+    let places: Vec<_> = untouched
+        .iter()
+        .map(|span| format!("a place of group {group} in partition {} of {}", span.partition, span.topic))
+        .collect();
+    spans.extend(untouched);
     let starts = places::resolve(client, OPERATION, &spans, from).await?;
     if let Some(span) =
         spans.iter().find(|s| !starts.iter().any(|(t, p, _)| *t == s.topic && *p == s.partition))
@@ -135,7 +183,42 @@ pub async fn create(
         Err(error) => return Err(error),
     }
     made.extend(new.iter().map(|topic| format!("group {group} on {}", topic.name)));
+    made.extend(places);
     Ok(made)
+}
+
+/// The partitions with events in which a group at rest that another program made has no place, because it never settled
+/// anything there. One made here has a place in each, but in those that the topic got later, with higher numbers: these
+/// begin at their beginning.
+async fn untouched(
+    client: &Client,
+    group: &str,
+    found: &[Described],
+    committed: &[Committed],
+) -> Result<Vec<Span>> {
+    const OPERATION: &str = "create_group";
+    let mut some = Vec::new();
+    for topic in found {
+        let places: BTreeSet<i32> =
+            committed.iter().filter(|at| *at.topic == *topic.name).map(|at| at.partition).collect();
+        let missing = |number: i32| !places.contains(&number);
+        let is_ours = |last: i32| !topic.partitions.iter().any(|p| p.number < last && missing(p.number));
+        if places.last().is_some_and(|last| !is_ours(*last)) {
+            let mut topic = topic.clone();
+            topic.partitions.retain(|part| missing(part.number));
+            some.push(topic);
+        }
+    }
+    if some.is_empty() {
+        return Ok(Vec::new());
+    }
+    let described = client.describe_groups(&About::group(OPERATION, group), &[group]).await?;
+    if described.iter().any(|group| !group.members.is_empty()) {
+        return Ok(Vec::new());
+    }
+    let mut spans = places::spans(client, OPERATION, &some).await?;
+    spans.retain(|span| span.first < span.end);
+    Ok(spans)
 }
 
 fn places_of(starts: Vec<(Name, i32, i64)>) -> Vec<Committed> {

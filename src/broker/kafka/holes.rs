@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 
-/// The most a broker takes (`offset.metadata.max.bytes`), counted in UTF-16 units; ours are ASCII.
-const LONGEST: usize = 4096;
+/// The most a broker takes as it comes (`offset.metadata.max.bytes`), counted in UTF-16 units; ours are ASCII.
+pub const LONGEST: usize = 4096;
 /// What our texts begin with: whose they are, and the version. Then `r` for runs or `b` for bits, and base64.
 const PREFIX: &str = "evcat1";
 /// As many bytes fit behind that.
@@ -94,8 +94,8 @@ impl Holes {
         }
     }
 
-    /// The text to be committed with the base.
-    pub fn text(&self) -> String {
+    /// The text to be committed with the base, at most so long. What it has no room for comes again after a restart.
+    pub fn text(&self, longest: usize) -> String {
         if self.settled.is_empty() {
             return String::new();
         }
@@ -103,11 +103,12 @@ impl Holes {
         if self.end() - self.base <= BITS && ((self.end() - self.base) as usize).div_ceil(8) < bytes.len() {
             (kind, bytes) = ('b', self.bits());
         }
-        // More than `room` gives: what is told of is settled, what is left out comes again.
-        if bytes.len() > ROOM {
-            return self.clone().shorter().text();
+        let text = format!("{PREFIX}{kind}{}", BASE64.encode(bytes));
+        // More than `room` gives, or a broker that takes less than usual.
+        if text.len() > longest {
+            return self.clone().shorter().text(longest);
         }
-        format!("{PREFIX}{kind}{}", BASE64.encode(bytes))
+        text
     }
 
     /// Without the last tenth of its ranges.
@@ -213,7 +214,7 @@ mod tests {
         it.settle(11, 12);
         assert_eq!(it.base(), 13);
         it.settle(13, 14);
-        assert_eq!((it.base(), it.text().as_str()), (20, ""));
+        assert_eq!((it.base(), it.text(LONGEST).as_str()), (20, ""));
     }
 
     #[test]
@@ -249,7 +250,7 @@ mod tests {
                     it.settle(offset, offset + 1);
                 }
             }
-            let text = it.text();
+            let text = it.text(LONGEST);
             assert!(text.len() <= LONGEST, "{}", text.len());
             assert_eq!(Holes::read(it.base(), text.as_bytes()), it);
         }
@@ -260,13 +261,26 @@ mod tests {
     fn what_cannot_be_told_is_left_out() {
         let mut it = holes(0, &[]);
         (0..20_000).for_each(|i| it.settle(1 + i * 300, 2 + i * 300));
-        let text = it.text();
+        let text = it.text(LONGEST);
         assert!(text.len() <= LONGEST);
         let told = Holes::read(0, text.as_bytes());
         assert!(
             told.settled.len() > 500
                 && told.settled.iter().all(|range| it.settled.get(range.0) == Some(range.1))
         );
+    }
+
+    #[test]
+    fn a_broker_that_takes_less_is_told_less() {
+        let mut it = holes(0, &[]);
+        (0..500).for_each(|i| it.settle(1 + i * 3, 2 + i * 3));
+        for longest in [4096, 512, 100, 20, 5, 0] {
+            let text = it.text(longest);
+            assert!(text.len() <= longest);
+            let told = Holes::read(0, text.as_bytes());
+            assert!(told.settled.iter().all(|(from, end)| it.settled.get(from) == Some(end)), "{longest}");
+            assert_eq!(told.settled.is_empty(), longest < 20, "{longest}");
+        }
     }
 
     proptest! {
@@ -282,7 +296,7 @@ mod tests {
             let first = (20..).find(|offset| !all.contains(offset)).unwrap_or_default();
             prop_assert_eq!(it.base(), first);
             (0..400).try_for_each(|offset| { prop_assert_eq!(it.has(offset), offset < 20 || all.contains(&offset)); Ok(()) })?;
-            let text = it.text();
+            let text = it.text(LONGEST);
             prop_assert_eq!(Holes::read(it.base(), text.as_bytes()), it);
         }
     }

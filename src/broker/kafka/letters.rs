@@ -290,9 +290,9 @@ impl Letters {
         while let Some(mut turns) = groups.pop() {
             let Some(operator) = self.operator.as_mut().filter(|_| !turns.is_empty()) else { continue };
             let copies: Vec<Event> = turns.iter().filter_map(|turn| turn.copy.clone()).collect();
-            let letters = &self.letters;
+            let (letters, id) = (&self.letters, self.settled.id.as_deref());
             let notes = |places: &[Position]| {
-                settled::notes(letters, turns.iter().map(|turn| (turn.place, turn.copy.as_ref())), places)
+                settled::notes(letters, id, turns.iter().map(|turn| (turn.place, turn.copy.as_ref())), places)
             };
             match operator.transact(copies, notes).await? {
                 Ended::Committed(places) => {
@@ -356,7 +356,7 @@ impl Letters {
         let others = |run: &String| known && ![&before, &self.run].contains(&&Some(run.clone()));
         let who = match self.settled.last_run.clone().filter(others) {
             Some(run) => format!("run {run} has taken over"),
-            None => "another run has taken over".to_owned(),
+            None => error.detail().message.clone(),
         };
         (self.reader, self.operator) = (None, None);
         self.read.clear();

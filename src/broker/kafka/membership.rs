@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::Kafka;
 use super::client::{Client, Role};
@@ -17,12 +17,16 @@ use super::sys::{self, Code};
 use crate::broker::{Error, Kind, Result, Stop, SubscribeOptions};
 use crate::event::Name;
 
-/// How long the broker is waited for when we leave; it notices by itself what it did not hear.
-const LEAVE: Duration = Duration::from_secs(4);
+/// How long the broker is waited for at least when we leave; it notices by itself what it did not hear.
+const LEAVE: Duration = Duration::from_millis(500);
 /// How often the broker is told that we live, and tells us of a rebalance.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Within what a broker takes the time after which who is silent is dead (`group.min.session.timeout.ms`, and `max`).
 const SESSION: [Duration; 2] = [Duration::from_secs(6), Duration::from_secs(1800)];
+/// So many bytes are fetched ahead, of all partitions together.
+const AHEAD: usize = 16 << 20;
+/// What is left of the time in which partitions must go, when the grace is over.
+const GRACE: Duration = Duration::from_secs(10);
 /// What nobody may set, because the work rests on it.
 const FIXED: &[(&str, &str)] = &[
     ("enable.auto.commit", "false"),
@@ -44,14 +48,15 @@ pub async fn known(admin: &Client, operation: &'static str, topics: &[Name], gro
     }
 }
 
-/// A client that is becoming a member, and its queue.
+/// A client that is becoming a member, and its queue. `partitions`: as many have the topics, all of which may be ours.
 pub fn begin(
     kafka: &Kafka,
     topics: &[Name],
     group: &Name,
     options: &SubscribeOptions,
+    partitions: usize,
 ) -> Result<(Client, Queue)> {
-    let defaults = defaults(&kafka.settings, options);
+    let defaults = defaults(&kafka.settings, options, partitions);
     let defaults: Vec<_> = defaults.iter().map(|(key, value)| (*key, value.as_str())).collect();
     let fixed: Vec<_> = FIXED.iter().copied().chain([("group.id", &**group)]).collect();
     let client = Client::new(Role::Consumer, &kafka.settings, &defaults, &fixed, |conf| {
@@ -75,9 +80,15 @@ pub fn begin(
 }
 
 /// What a member is made with where the user says nothing.
-fn defaults(settings: &Settings, options: &SubscribeOptions) -> Vec<(&'static str, String)> {
+fn defaults(
+    settings: &Settings,
+    options: &SubscribeOptions,
+    partitions: usize,
+) -> Vec<(&'static str, String)> {
     let ms = |time: Duration| time.as_millis().to_string();
+    let share = |all: usize, least: usize| (all / partitions.max(1)).max(least);
     let session = options.lease.clamp(SESSION[0], SESSION[1]);
+    let poll = session.max(Duration::from_secs(300)).max(options.grace.saturating_add(GRACE));
     let wait = match options.stop {
         // The end of a partition is told when the broker has waited so long for more.
         Stop::Now => Duration::from_millis(10),
@@ -86,13 +97,19 @@ fn defaults(settings: &Settings, options: &SubscribeOptions) -> Vec<(&'static st
     let mut defaults = vec![
         ("isolation.level", "read_committed".into()),
         ("check.crcs", "true".into()),
-        // What is fetched ahead is memory; the library would take 64 MiB.
-        ("queued.max.messages.kbytes", "16384".into()),
+        // What is fetched ahead is memory, of each partition; the library would take 64 MiB, and fetch a MiB more.
+        ("queued.max.messages.kbytes", share(AHEAD >> 10, 64).to_string()),
+        ("fetch.message.max.bytes", share(AHEAD / 4, 64 << 10).min(1 << 20).to_string()),
+        // Each takes some hundred bytes beside its own.
+        ("queued.min.messages", share(20_000, 256).to_string()),
+        // A queue that was full is filled again a second later, else.
+        ("fetch.queue.backoff.ms", "10".into()),
         ("fetch.wait.max.ms", ms(wait)),
-        ("max.poll.interval.ms", ms(session.max(Duration::from_secs(300)))),
+        // The others wait so long for us to give up what goes to them.
+        ("max.poll.interval.ms", ms(poll.min(Duration::from_secs(86_400)))),
     ];
     // With the protocol of KIP-848 the broker decides these.
-    if settings.given("group.protocol").is_none_or(|protocol| protocol == "classic") {
+    if settings.given("group.protocol").is_none_or(|protocol| protocol.eq_ignore_ascii_case("classic")) {
         defaults.extend([
             ("partition.assignment.strategy", "cooperative-sticky".into()),
             ("session.timeout.ms", ms(session)),
@@ -113,11 +130,14 @@ pub fn have_ended(client: &Client, group: &Name, ends: HashMap<(Name, i32), i64>
     })
 }
 
-/// Leaves the group. `change` is a rebalance that the library waits with.
-pub async fn end(client: &Client, queue: &Queue, change: Option<Change>) {
+/// Leaves the group, for which there is time until then. `change` is a rebalance that the library waits with.
+pub async fn end(client: &Client, queue: &Queue, change: Option<Change>, until: Instant) {
     // SAFETY: client, queue and lists are live in each of these calls.
+    let is_incremental =
+        || unsafe { sys::text(sys::rd_kafka_rebalance_protocol(client.raw())) == "COOPERATIVE" };
+    // SAFETY: as above.
     let let_go = || unsafe {
-        if sys::text(sys::rd_kafka_rebalance_protocol(client.raw())) != "COOPERATIVE" {
+        if !is_incremental() {
             sys::assign(client.raw(), std::ptr::null());
             return;
         }
@@ -136,7 +156,12 @@ pub async fn end(client: &Client, queue: &Queue, change: Option<Change>) {
             // Nothing is read any more, so that it does not matter where it begins.
             Change::Coming { .. } => {
                 // SAFETY: as above.
-                unsafe { taken(sys::rd_kafka_incremental_assign(client.raw(), list.raw())) };
+                unsafe {
+                    match is_incremental() {
+                        true => taken(sys::rd_kafka_incremental_assign(client.raw(), list.raw())),
+                        false => sys::assign(client.raw(), list.raw()),
+                    }
+                };
             }
             Change::Going { .. } => let_go(),
         }
@@ -160,7 +185,37 @@ pub async fn end(client: &Client, queue: &Queue, change: Option<Change>) {
             queue.filled().await;
         }
     };
-    if timeout(LEAVE, closed).await.is_err() {
+    if timeout_at(until.max(Instant::now() + LEAVE), closed).await.is_err() {
         tracing::debug!("the group was not left; it notices by itself");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::{Location, Surroundings};
+
+    #[test]
+    fn what_a_member_fetches_ahead_is_bounded_over_all_its_partitions_and_a_long_grace_is_kept() {
+        let location = Location { scheme: "kafka".into(), rest: "//h".into() };
+        let surroundings = Surroundings {
+            clock: std::sync::Arc::new(|| 0),
+            timeout: None,
+            options: Vec::new(),
+            data_dir: std::path::PathBuf::new(),
+        };
+        let settings = Settings::of(&location, &surroundings).unwrap();
+        for (partitions, grace) in [(1, 1), (64, 30), (200, 3600)] {
+            let grace = Duration::from_secs(grace);
+            let lease = Duration::from_secs(9);
+            let options = SubscribeOptions { stop: Stop::Never, in_flight: 16, lease, grace, ordered: true };
+            let defaults = defaults(&settings, &options, partitions);
+            let number = |name: &str| -> usize {
+                defaults.iter().find(|(key, _)| *key == name).unwrap().1.parse().unwrap()
+            };
+            assert!(number("queued.max.messages.kbytes") * partitions <= 16 << 10, "{partitions}");
+            assert!(number("fetch.message.max.bytes") * partitions <= 16 << 20, "{partitions}");
+            assert!(number("max.poll.interval.ms") as u128 > grace.as_millis());
+        }
     }
 }

@@ -1,13 +1,116 @@
-//! What was fetched, as the library has it, and as an event.
+//! One message as the library hands it over, and those of a partition's queue.
 
+use std::ffi::{CStr, c_char, c_void};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
-use std::slice;
 
 use super::error::Trouble;
 use super::queue::Queue;
 use super::sys::{self, Code, rd_kafka_message_t};
-use crate::event::{Batch, HeaderValue, HeadersBuf, Name, Position};
+use crate::event::{Batch, HeaderValue, HeadersBuf, Millis, Name, Position};
+
+/// A message, or what went wrong with its partition, for as long as the library's callback has it.
+#[derive(Clone, Copy)]
+pub struct Message<'a>(*const rd_kafka_message_t, PhantomData<&'a ()>);
+
+impl<'a> Message<'a> {
+    /// # Safety
+    /// `raw` must be live and unchanged for `'a`.
+    pub unsafe fn new(raw: *const rd_kafka_message_t) -> Message<'a> {
+        Message(raw, PhantomData)
+    }
+
+    /// Whether it is an event, or what else it says of its partition.
+    #[inline]
+    pub fn code(self) -> Code {
+        // SAFETY: live, as for all below.
+        unsafe { Code::at(&raw const (*self.0).err) }
+    }
+
+    /// Which topic (the library's handle) and partition.
+    #[inline]
+    pub fn place(self) -> (usize, i32) {
+        // SAFETY: as above.
+        unsafe { ((*self.0).rkt as usize, (*self.0).partition) }
+    }
+
+    /// Its offset; of an end, that of the end.
+    #[inline]
+    pub fn offset(self) -> i64 {
+        // SAFETY: as above.
+        unsafe { (*self.0).offset }
+    }
+
+    /// `None` is no key.
+    #[inline]
+    fn key(self) -> Option<&'a [u8]> {
+        // SAFETY: as above; so many bytes lie there.
+        unsafe { bytes((*self.0).key, (*self.0).key_len) }
+    }
+
+    /// `None` is a tombstone.
+    #[inline]
+    fn payload(self) -> Option<&'a [u8]> {
+        // SAFETY: as above.
+        unsafe { bytes((*self.0).payload, (*self.0).len) }
+    }
+
+    /// When it happened, as its producer or its broker says; below 0 it says that nobody did.
+    #[inline]
+    pub fn timestamp(self) -> Option<Millis> {
+        // SAFETY: as above; nobody asks who said it.
+        let at = unsafe { sys::rd_kafka_message_timestamp(self.0, std::ptr::null_mut()) };
+        (at >= 0).then_some(at)
+    }
+
+    /// Adds the event that it is. `headers` is only for room. Errors: it is damaged, and nothing was added.
+    #[inline]
+    pub fn push(self, batch: &mut Batch, topic: &Name, headers: &mut HeadersBuf) -> Result<(), Trouble> {
+        headers.clear();
+        self.headers(headers)?;
+        let position = Position::At { partition: self.place().1, offset: self.offset() };
+        batch.push(topic, self.key(), headers.as_headers(), self.payload(), self.timestamp(), position);
+        Ok(())
+    }
+
+    /// Adds its headers. Errors: they cannot be taken apart.
+    #[inline]
+    fn headers(self, into: &mut HeadersBuf) -> Result<(), Trouble> {
+        let mut headers = std::ptr::null_mut();
+        // SAFETY: as above; these calls answer codes of the library's own.
+        match Code(unsafe { sys::rd_kafka_message_headers(self.0, &mut headers) } as i32) {
+            Code::OK => {}
+            Code::LOCAL_NOENT => return Ok(()),
+            code => return Err(Trouble { code, words: "its headers are damaged".into() }),
+        }
+        let (mut name, mut value, mut len) = (std::ptr::null::<c_char>(), std::ptr::null::<c_void>(), 0);
+        for at in 0.. {
+            // SAFETY: the headers live as long as the message.
+            let code = unsafe { sys::rd_kafka_header_get_all(headers, at, &mut name, &mut value, &mut len) };
+            if Code(code as i32) != Code::OK {
+                break;
+            }
+            // SAFETY: the name ends with a NUL, and so many bytes lie at the value.
+            let (name, value) = unsafe { (CStr::from_ptr(name), bytes(value.cast_mut(), len)) };
+            into.push(name.to_bytes(), value.map_or(HeaderValue::Null, HeaderValue::Bytes));
+        }
+        Ok(())
+    }
+
+    /// What went wrong.
+    pub fn trouble(self) -> Trouble {
+        // SAFETY: as above; the text lives as long as the message.
+        Trouble { code: self.code(), words: unsafe { sys::text(sys::rd_kafka_message_errstr(self.0)) } }
+    }
+}
+
+/// # Safety
+/// `first` must be null or point to `len` bytes that live for `'a`.
+#[inline]
+unsafe fn bytes<'a>(first: *mut c_void, len: usize) -> Option<&'a [u8]> {
+    // SAFETY: the caller's.
+    (!first.is_null()).then(|| unsafe { std::slice::from_raw_parts(first.cast::<u8>(), len) })
+}
 
 /// So many are taken out of a queue at a time.
 const AT_ONCE: usize = 512;
@@ -41,68 +144,5 @@ impl Drop for Messages {
     fn drop(&mut self) {
         // SAFETY: each is live and ours.
         self.0.iter().for_each(|message| unsafe { sys::rd_kafka_message_destroy(*message) });
-    }
-}
-
-/// One of them.
-pub struct Message<'a>(*mut rd_kafka_message_t, PhantomData<&'a Messages>);
-
-impl Message<'_> {
-    /// Where it lies; of the end of a partition, the end.
-    pub fn offset(&self) -> i64 {
-        // SAFETY: live for as long as `self`.
-        unsafe { (*self.0).offset }
-    }
-
-    /// What it says instead of an event.
-    pub fn trouble(&self) -> Option<Trouble> {
-        // SAFETY: live for as long as `self`, and its text with it.
-        unsafe {
-            let code = Code::at(&raw const (*self.0).err);
-            let words = || sys::text(sys::rd_kafka_message_errstr(self.0));
-            (code != Code::OK).then(|| Trouble { code, words: words() })
-        }
-    }
-
-    /// Adds the event that it is. `headers` is only for room.
-    pub fn push(&self, batch: &mut Batch, topic: &Name, headers: &mut HeadersBuf) {
-        headers.clear();
-        // SAFETY: all live for as long as `self`; null is no key, a tombstone, no headers, a header without a value.
-        unsafe {
-            let message = &raw const *self.0;
-            let mut list = std::ptr::null_mut();
-            if Code::of(sys::rd_kafka_message_headers(message, &mut list)) == Code::OK {
-                let (mut at, mut name, mut value, mut size) = (0, std::ptr::null(), std::ptr::null(), 0);
-                while Code::of(sys::rd_kafka_header_get_all(list, at, &mut name, &mut value, &mut size))
-                    == Code::OK
-                {
-                    let name = std::ffi::CStr::from_ptr(name).to_bytes();
-                    headers.push(
-                        name,
-                        match value.is_null() {
-                            true => HeaderValue::Null,
-                            false => HeaderValue::Bytes(slice::from_raw_parts(value.cast(), size)),
-                        },
-                    );
-                    at += 1;
-                }
-            }
-            let part = |first: *mut std::ffi::c_void, len| {
-                (!first.is_null()).then(|| slice::from_raw_parts(first.cast::<u8>(), len))
-            };
-            let (key, payload) =
-                (part((*message).key, (*message).key_len), part((*message).payload, (*message).len));
-            let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
-            let timestamp = sys::rd_kafka_message_timestamp(message, &mut kind);
-            let position = Position::At { partition: (*message).partition, offset: (*message).offset };
-            batch.push(
-                topic,
-                key,
-                headers.as_headers(),
-                payload,
-                (timestamp >= 0).then_some(timestamp),
-                position,
-            );
-        }
     }
 }

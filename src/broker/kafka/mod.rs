@@ -115,6 +115,11 @@ impl Kafka {
         once(&self.admin, || Client::new(Role::Producer, &self.settings, &[], &[], |_| ()))
     }
 
+    /// The same to one who sees only what transactions have committed.
+    fn committed(&self) -> Kafka {
+        Kafka { settings: self.settings.committed(), ..self.clone() }
+    }
+
     /// The client that asks about groups: one that could be a member, see [`Client::committed`], and never is.
     fn groups_admin(&self) -> Result<&Client> {
         let fixed = [("group.id", "evcat"), ("enable.auto.commit", "false")];
@@ -160,6 +165,10 @@ impl Broker for Kafka {
 
     async fn groups(&self, topics: &str) -> Result<Vec<GroupInfo>> {
         groups::groups(self, topics).await
+    }
+
+    async fn group(&self, topic: &str, group: &str) -> Result<Option<GroupInfo>> {
+        groups::group(self, topic, group).await
     }
 
     async fn seek_group(&self, topic: &str, group: &str, to: &Start) -> Result<()> {

@@ -43,7 +43,8 @@ impl News {
         self.lock().iter().cloned().collect()
     }
 
-    /// The broker will not have us, and no patience helps: wrong credentials, a TLS handshake that cannot succeed.
+    /// The broker will not have us, and no patience helps: wrong credentials, a TLS handshake that cannot succeed. Said
+    /// too by one who had us before; ask [`Client::refused`](super::client::Client::refused).
     pub fn refused(&self) -> watch::Receiver<Option<Trouble>> {
         self.refused.subscribe()
     }
@@ -76,7 +77,7 @@ impl News {
     }
 
     fn add(&self, code: Code, words: &str) {
-        let reason = Trouble { code, words: self.masked(words) };
+        let reason = connection::heard(code, &self.masked(words));
         tracing::debug!(code = %code.name(), "{}", reason.words);
         self.heard.send_modify(|heard| *heard += 1);
         // Says how many, and not why.
@@ -85,7 +86,7 @@ impl News {
         }
         let mut reasons = self.lock();
         // What the log tells again with a poorer code.
-        if code == Code::LOCAL_TRANSPORT && reasons.iter().any(|known| known.words == reason.words) {
+        if reason.code == Code::LOCAL_TRANSPORT && reasons.iter().any(|known| known.words == reason.words) {
             return;
         }
         reasons.retain(|known| known.words != reason.words);

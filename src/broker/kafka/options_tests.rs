@@ -24,6 +24,42 @@ fn documentation() -> String {
     }
 }
 
+/// What is when nothing is given, where that is not the library's own default.
+const OURS: &[(&str, &str)] = &[
+    ("check.crcs", "true"),
+    ("client.id", "evcat"),
+    ("enable.metrics.push", "false"),
+    ("fetch.message.max.bytes", "subscribe: 4194304 / partitions, 65536 .. 1048576; else 1048576"),
+    ("fetch.queue.backoff.ms", "subscribe: 10; else 1"),
+    ("fetch.wait.max.ms", "3 to 100"),
+    ("heartbeat.interval.ms", "1000"),
+    ("linger.ms", "0"),
+    ("delivery.timeout.ms", "--timeout"),
+    ("max.in.flight", "1"),
+    ("max.in.flight.requests.per.connection", "1"),
+    ("max.partition.fetch.bytes", "as fetch.message.max.bytes"),
+    ("message.max.bytes", "1000000000"),
+    ("message.timeout.ms", "--timeout"),
+    ("partition.assignment.strategy", "cooperative-sticky"),
+    ("queue.buffering.max.ms", "0"),
+    ("queued.max.messages.kbytes", "16384, which subscribe shares among its partitions"),
+    ("queued.min.messages", "20000, which subscribe shares among its partitions"),
+    ("reconnect.backoff.max.ms", "1000"),
+    ("sasl.mechanism", "PLAIN with TLS"),
+    ("sasl.mechanisms", "PLAIN with TLS"),
+    ("security.protocol", "what the URL says"),
+    ("session.timeout.ms", "9000"),
+    ("ssl.ca.location", "probe"),
+    ("topic.metadata.propagation.max.ms", "2000"),
+];
+
+/// Of no use here: what needs libcurl or Kerberos, which are not built in, and what tells of the library.
+fn is_dead(name: &str) -> bool {
+    let kept = name == "sasl.oauthbearer.config";
+    let needs = ["sasl.oauthbearer.", "sasl.kerberos.", "https."];
+    name == "builtin.features" || !kept && needs.iter().any(|needs| name.starts_with(needs))
+}
+
 /// The tables as Rust: name and help of each property, and which concern one role only.
 fn generated(markdown: &str) -> String {
     let mut rows: Vec<(String, &str, String)> = Vec::new();
@@ -34,9 +70,10 @@ fn generated(markdown: &str) -> String {
         };
         // Functions of a program, legacy of a consumer that evcat is not, or there already for all topics.
         let foreign = words.contains("see dedicated API") || words.contains("LEGACY PROPERTY");
-        if foreign || rows.iter().any(|(known, ..)| known == name) {
+        if foreign || is_dead(name) || rows.iter().any(|(known, ..)| known == name) {
             continue;
         }
+        let default = OURS.iter().find(|(ours, _)| *ours == name).map_or(default, |(_, value)| value);
         let reserved = reserved(name);
         let help =
             reserved.map_or_else(|| help(words, range, default), |why| format!("not to be set: {why}"));

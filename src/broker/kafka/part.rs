@@ -78,33 +78,36 @@ impl Part {
         let messages = Messages::take(&self.queue, most);
         for message in messages.iter() {
             let offset = message.offset();
-            match message.trouble() {
-                None => {}
-                Some(Trouble { code: Code::LOCAL_PARTITION_EOF, .. }) => {
+            match message.code() {
+                Code::OK => {}
+                Code::LOCAL_PARTITION_EOF => {
                     // Behind the last event there may be the marks of transactions.
                     self.pass(offset);
                     continue;
                 }
-                // The library tries again by itself, and what follows is what comes next.
-                Some(trouble) if trouble.passes() => continue,
-                // What follows is not taken: what is missing before it would pass for not there.
-                Some(trouble) => return Err(trouble),
+                _ => match message.trouble() {
+                    // The library gets over it by itself. What lies behind it in the queue is taken all the same: it does
+                    // not come again, and would count as not there.
+                    trouble if trouble.passes() => continue,
+                    // What follows is not taken: what is missing before it would pass for not there.
+                    trouble => return Err(trouble),
+                },
             }
             self.pass(offset);
             if self.is_done() {
                 break;
             }
-            // After a rebalance the library may begin a little before the place where we are.
+            // Fetched again after a trouble, or after a rebalance: the library may begin a little before where we are.
             if offset < self.next {
                 continue;
             }
-            self.next = offset + 1;
-            if self.holes.has(offset) {
-                continue;
+            let settled = self.holes.has(offset);
+            if !settled {
+                message.push(&mut taken.batch, &self.topic, &mut taken.headers)?;
+                taken.slots.push((name, offset));
+                self.held += 1;
             }
-            message.push(&mut taken.batch, &self.topic, &mut taken.headers);
-            taken.slots.push((name, offset));
-            self.held += 1;
+            self.next = offset + 1;
         }
         Ok(messages.len() == most)
     }

@@ -96,6 +96,11 @@ impl Topic {
         if event.timestamp().is_some_and(|at| at < 0) {
             return Err(Trouble::of(Code::INVALID_TIMESTAMP));
         }
+        if event.headers().iter().any(|(name, _)| name.contains(&0)) {
+            // It would be stored whole, and whoever reads it by this library gets what is before the NUL.
+            let words = "a header's name has a NUL in it, which most of Kafka's clients cannot read";
+            return Err(Trouble { code: Code::LOCAL_INVALID_ARG, words: words.into() });
+        }
         let headers = HeaderList::of(event.headers());
         let (key, payload) = (part(event.key()), part(event.payload()));
         // The layout of a value is a union behind its tag.

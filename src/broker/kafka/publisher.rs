@@ -171,15 +171,10 @@ impl Shared {
                 }
             }
         }
-        if self.refused().is_some() {
+        if self.client.is_refused().is_some() {
             self.wake.notify_one();
         }
         answered
-    }
-
-    /// Why the broker will not have us, if that is so.
-    fn refused(&self) -> Option<Trouble> {
-        self.client.news().refused().borrow().clone()
     }
 
     fn topic<'a>(&self, topics: &'a mut HashMap<Name, Topic>, topic: &Name) -> Result<&'a Topic> {
@@ -234,7 +229,7 @@ impl Shared {
             return error.clone();
         }
         let about = About::topic("send", topic);
-        let error = match (trouble.code, self.refused()) {
+        let error = match (trouble.code, self.client.is_refused()) {
             (Code::LOCAL_UNKNOWN_TOPIC | Code::UNKNOWN_TOPIC_OR_PART, _) => {
                 unknown_topic(&self.client, "send", topic).await
             }

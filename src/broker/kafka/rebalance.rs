@@ -20,8 +20,8 @@ use super::sys::{self, Code};
 use crate::broker::{Error, Kind, Received, Result, Token};
 use crate::event::Name;
 
-/// The longest a commit is waited for before partitions go.
-const COMMIT: Duration = Duration::from_secs(4);
+/// The longest a commit is waited for before partitions go; and all of it before we leave.
+pub const COMMIT: Duration = Duration::from_secs(4);
 
 /// The longest that the library's own thread is waited for, in ms: it answers at once.
 const SEEK: i32 = 1000;
@@ -167,7 +167,9 @@ impl Desk {
             let known = committed.iter().find(|at| at.topic == topic && at.partition == number);
             // Every partition got a place when the group was made. One that has none is new: it begins at its beginning.
             let place = known.map(|at| Holes::read(at.offset, &at.metadata));
-            let stop = self.ends.as_ref().and_then(|ends| ends.get(&(topic.clone(), number)).copied());
+            // One that was added since has nothing that is wanted.
+            let end = |ends: &HashMap<_, _>| ends.get(&(topic.clone(), number)).copied().unwrap_or(0);
+            let stop = self.ends.as_ref().map(end);
             let Some(queue) = self.client.partition_queue(&topic, number, &self.wake) else { continue };
             let name = self.mint();
             let part = Part::new(topic, number, place, queue, stop);

@@ -80,7 +80,14 @@ impl Settings {
 
     /// Whether what transactions have not committed counts as not there; `-X isolation.level=read_uncommitted` sees it.
     pub fn reads_committed(&self) -> bool {
-        self.given("isolation.level") != Some("read_uncommitted")
+        !self.given("isolation.level").is_some_and(|level| level.eq_ignore_ascii_case("read_uncommitted"))
+    }
+
+    /// The same for what must not see anything else.
+    pub fn committed(&self) -> Settings {
+        let mut settings = self.clone();
+        settings.given.retain(|(key, _)| key != "isolation.level");
+        settings
     }
 
     /// All that the user set, in order.
@@ -190,7 +197,8 @@ fn log_in<'a>(
             // The library's other way of getting a token needs libcurl, which is not built in: `curl_global_init` at
             // each start, and a configure script that does not find the one that cargo builds.
             let unsecured = |(key, value): &(String, String)| {
-                key == "enable.sasl.oauthbearer.unsecure.jwt" && value == "true"
+                key == "enable.sasl.oauthbearer.unsecure.jwt"
+                    && ["true", "t", "1"].contains(&&*value.to_ascii_lowercase())
             };
             if given.iter().any(unsecured) {
                 return Ok(mechanism);

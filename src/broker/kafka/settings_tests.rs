@@ -103,3 +103,14 @@ fn the_users_word_goes_before_a_default_and_after_what_is_fixed() {
     assert_eq!(last("replication.factor"), None, "the library does not know it");
     assert_eq!(settings.given("replication.factor"), Some("3"));
 }
+
+#[test]
+fn values_are_taken_in_any_case_as_the_library_takes_them() {
+    for (level, committed) in
+        [("read_uncommitted", false), ("READ_Uncommitted", false), ("Read_Committed", true)]
+    {
+        let settings = of("kafka://h", &[("isolation.level", level)]).unwrap();
+        assert_eq!(settings.reads_committed(), committed, "{level}");
+        assert!(settings.committed().reads_committed(), "{level}");
+    }
+}

@@ -4,7 +4,7 @@
 //! has been empty for a week. So `TOPIC.settled` has one record for each transaction that settled something and each
 //! partition in it, written in that transaction: what it says is true exactly when what it moved is there.
 //!
-//! A record is JSON, such as `{"partition":0,"run":"k7m2","done":[{"action":"moved","to":"orders","at":["0:7"],
+//! A record is JSON, such as `{"partition":0,"id":"...","run":"k7m2","done":[{"action":"moved","to":"orders","at":["0:7"],
 //! "offsets":[3]}]}`. What was `acked` was dropped, or handled where the run was; `at` has the place of each copy.
 
 use std::collections::{BTreeMap, HashMap};
@@ -31,6 +31,10 @@ pub fn topic_of(letters: &str) -> String {
 pub struct Entry {
     /// The partition of the dead letters.
     pub partition: i32,
+    /// Which topic of their name they were in, where the broker says: what was made again begins with new letters at the
+    /// old offsets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// Which run did it, where the copies say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
@@ -58,10 +62,11 @@ pub fn run_of(copy: &Event) -> Option<String> {
     copy.headers().text(own::REPLAY_RUN).map(str::to_owned)
 }
 
-/// What says that these are settled, one for each partition: their places, with the copies where they were moved, which
+/// What says that these of the topic with this id are settled, one for each partition: their places, with the copies where they were moved, which
 /// lie at `at`.
 pub fn notes<'a>(
     letters: &str,
+    id: Option<&str>,
     settled: impl Iterator<Item = ((i32, i64), Option<&'a Event>)>,
     at: &[Position],
 ) -> Vec<Event> {
@@ -69,7 +74,7 @@ pub fn notes<'a>(
     let mut entries: BTreeMap<i32, Entry> = BTreeMap::new();
     let mut places = at.iter();
     for ((partition, offset), copy) in settled {
-        let new = || Entry { partition, run: None, done: Vec::new() };
+        let new = || Entry { partition, id: id.map(str::to_owned), run: None, done: Vec::new() };
         let entry = entries.entry(partition).or_insert_with(new);
         entry.run = entry.run.take().or_else(|| run_of(copy?));
         let to = copy.map(|copy| copy.topic().to_string());
@@ -98,6 +103,8 @@ pub struct Settled {
     partitions: HashMap<i32, Holes>,
     /// Up to where what says so was read.
     read: Vec<(Name, Position)>,
+    /// Which topic of its name this is about.
+    pub id: Option<String>,
     /// Who settled last.
     pub last_run: Option<String>,
 }
@@ -106,6 +113,11 @@ impl Settled {
     /// Whether this one is settled.
     pub fn has(&self, partition: i32, offset: i64) -> bool {
         self.partitions.get(&partition).is_some_and(|holes| holes.has(offset))
+    }
+
+    /// Whether anything is.
+    pub fn is_any(&self) -> bool {
+        !self.partitions.is_empty()
     }
 
     /// How many of these are.
@@ -124,7 +136,8 @@ impl Settled {
     pub async fn read_on(&mut self, kafka: &Kafka, letters: &str) -> Result<()> {
         let topic: Name = topic_of(letters).into();
         let about = About::topic("reader", &topic);
-        let found = kafka.admin()?.describe_topics(&about, &[&*topic]).await?;
+        let found = kafka.admin()?.describe_topics(&about, &[&*topic, letters]).await?;
+        self.id = found.get(1).and_then(|letters| letters.id.clone());
         match found.first().and_then(|topic| topic.trouble.as_ref()) {
             None => {}
             Some(trouble) if trouble.code == Code::UNKNOWN_TOPIC_OR_PART => return Ok(()),
@@ -141,7 +154,8 @@ impl Settled {
             stop: Stop::Now,
             unsettled: false,
         };
-        let mut reader = reader::begin(kafka, options, HashMap::new()).await?;
+        // What an aborted transaction says did not happen, whatever else the user wants to see.
+        let mut reader = reader::begin(&kafka.committed(), options, HashMap::new()).await?;
         loop {
             match reader.next().await? {
                 Read::Events(events) => {
@@ -154,6 +168,10 @@ impl Settled {
                                 .with_hint("was it written by a newer evcat, or by something else?")
                                 .with_source(error)
                         })?;
+                        if entry.id.is_some() && self.id.is_some() && entry.id != self.id {
+                            // Of a topic that was deleted since.
+                            continue;
+                        }
                         entry.done.iter().for_each(|deed| self.add(entry.partition, &deed.offsets));
                         self.last_run = entry.run;
                     }

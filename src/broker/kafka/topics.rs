@@ -222,8 +222,8 @@ fn matcher(operation: &'static str, glob: &str) -> Result<GlobMatcher> {
         .map_err(|error| Error::new(Kind::Invalid, operation, "", format!("not a pattern: {error}")))
 }
 
-/// See [`Broker::create_topic`](crate::broker::Broker::create_topic). Behaviour: every broker knows the topic when this
-/// returns.
+/// See [`Broker::create_topic`](crate::broker::Broker::create_topic). Behaviour: every broker that is up knows the topic
+/// when this returns, or has had long enough to hear of it.
 pub async fn create(kafka: &Kafka, topic: &str, given: &[(String, String)]) -> Result<()> {
     name::topic("create_topic", topic)?;
     let client = kafka.admin()?;
@@ -238,7 +238,7 @@ pub async fn create(kafka: &Kafka, topic: &str, given: &[(String, String)]) -> R
     make(client, &about, &new).await
 }
 
-/// Makes a topic. Behaviour: every broker knows it when this returns.
+/// Makes a topic. Behaviour: as [`create`].
 pub async fn make(client: &Client, about: &About, new: &NewTopic<'_>) -> Result<()> {
     // Somebody answers: what follows is not asked twice.
     client.cluster(about).await?;
@@ -312,7 +312,8 @@ fn wish(about: &About, topic: &str, given: &[(String, String)], settings: &super
     Ok(wish)
 }
 
-/// See [`Broker::delete_topic`](crate::broker::Broker::delete_topic). What groups committed of it the broker forgets.
+/// See [`Broker::delete_topic`](crate::broker::Broker::delete_topic). What groups committed of it the broker forgets;
+/// what says which of it is settled goes with it.
 pub async fn delete(kafka: &Kafka, topic: &str) -> Result<()> {
     let client = kafka.admin()?;
     let about = About::topic("delete_topic", topic);
@@ -320,6 +321,9 @@ pub async fn delete(kafka: &Kafka, topic: &str) -> Result<()> {
         return Err(unknown_topic(client, about.operation, topic).await);
     }
     client.cluster(&about).await?;
+    // Anybody may call a topic so: it is ours if it can be read as ours.
+    let beside =
+        settled::of_all(kafka, &[topic.into()]).await.is_ok_and(|all| all.values().any(Settled::is_any));
     match client.delete_topic(&about, topic).await {
         Err(error) if error.kind() == Kind::NotFound => {
             return Err(unknown_topic(client, about.operation, topic).await);
@@ -327,16 +331,25 @@ pub async fn delete(kafka: &Kafka, topic: &str) -> Result<()> {
         done => done?,
     }
     let gone = |found: &Described| matches!(&found.trouble, Some(trouble) if trouble.code == Code::UNKNOWN_TOPIC_OR_PART);
-    until(client, &about, topic, gone).await
+    until(client, &about, topic, gone).await?;
+    if beside {
+        let beside = settled::topic_of(topic);
+        client.delete_topic(&About::topic(about.operation, &beside), &beside).await?;
+    }
+    Ok(())
 }
 
-/// Waits until every broker tells of a topic so. Where it takes long that is not this command's failure: what it asked for
-/// is done.
+/// Waits until every broker that is up tells of a topic so. Where it takes long that is not this command's failure: what
+/// it asked for is done.
 async fn until(client: &Client, about: &About, topic: &str, is: impl Fn(&Described) -> bool) -> Result<()> {
     let end = Instant::now() + SETTLES;
-    for node in client.nodes().await {
-        let told = async || client.describe_topics_by(Some(node), about, &[topic]).await;
-        while !told().await?.iter().all(&is) && Instant::now() < end {
+    let mut nodes: Vec<_> = client.nodes().await.into_iter().map(Some).collect();
+    if nodes.is_empty() {
+        nodes.push(None);
+    }
+    for node in nodes {
+        while !client.describe_topics_by(node, about, &[topic]).await?.iter().all(&is) && Instant::now() < end
+        {
             sleep(ASKED_EACH).await;
         }
     }

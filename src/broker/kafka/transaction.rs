@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::Kafka;
 use super::admin::LATEST;
 use super::client::{Client, Role};
+use super::epoch;
 use super::error::{About, Trouble};
 use super::produce::{Room, Topic, reports};
 use super::sys::{self, Code, rd_kafka_error_t, rd_kafka_t};
@@ -82,6 +83,7 @@ impl Operator {
             ("message.timeout.ms", &ms),
         ];
         let client = Client::new(Role::Producer, settings, &defaults, &fixed, |conf| {
+            epoch::replace_marks(conf);
             // SAFETY: the configuration is live.
             unsafe { sys::rd_kafka_conf_set_events(conf.raw(), sys::RD_KAFKA_EVENT_DR) }
         })?;
@@ -89,7 +91,7 @@ impl Operator {
         let caller = Caller { client, letters: letters.clone(), patience };
         // With a broker that it knows the library begins at once, without it after half a second.
         caller.client.describe_topics(&caller.about(), &[letters]).await?;
-        caller.call(sys::rd_kafka_init_transactions).await?;
+        caller.call(Step::Begin).await?;
         Ok(Operator { topics, room, sent, noted: None, caller })
     }
 
@@ -101,7 +103,7 @@ impl Operator {
     ) -> Result<Ended> {
         // SAFETY: the client is live.
         let begun = unsafe { Failure::taken(sys::rd_kafka_begin_transaction(self.caller.client.raw())) };
-        self.caller.check(begun)?;
+        self.caller.check(Step::Begin, begun)?;
         let stored = self.send(copies).await;
         let failed = |stored: Vec<std::result::Result<Position, Trouble>>| {
             let all = stored.into_iter().enumerate();
@@ -124,12 +126,12 @@ impl Operator {
                 None => Ok(Ended::Refused(Vec::new())),
             };
         }
-        match self.caller.call(sys::rd_kafka_commit_transaction).await {
+        match self.caller.call(Step::Commit).await {
             Ok(()) => {}
             // Where two take over at once the broker may refuse without a reason. An abort fails too where we are fenced,
             // or where it was committed after all; else nothing is there.
-            Err(error) if error.kind() == Kind::Rejected => {
-                self.caller.call(sys::rd_kafka_abort_transaction).await?;
+            Err(error) if matches!(error.kind(), Kind::Rejected | Kind::Broken) => {
+                self.caller.call(Step::Abort).await?;
                 return Ok(Ended::Refused(Vec::new()));
             }
             Err(error) => return Err(error),
@@ -159,7 +161,7 @@ impl Operator {
 
     /// Aborts, and answers why.
     async fn give_up(&mut self, refused: Vec<(usize, Trouble)>) -> Result<Vec<(usize, Error)>> {
-        self.caller.call(sys::rd_kafka_abort_transaction).await?;
+        self.caller.call(Step::Abort).await?;
         // One that failed takes with it those that wait behind it: they were purged, and are no reason.
         let reason = |code| !matches!(code, Code::LOCAL_PURGE_QUEUE | Code::LOCAL_PURGE_INFLIGHT);
         let refused = refused.into_iter().filter(|(_, trouble)| reason(trouble.code));
@@ -188,8 +190,10 @@ impl Operator {
                 Some(topic) => unsafe {
                     topic.produce(run, first, room, |at, trouble| answers[first + at] = Some(Err(trouble)));
                 },
-                None => answers[first..first + run.len()]
-                    .fill_with(|| Some(Err(Trouble::of(Code::TOPIC_EXCEPTION)))),
+                None => answers[first..first + run.len()].fill_with(|| {
+                    let words = "is no name of a topic".to_owned();
+                    Some(Err(Trouble { code: Code::TOPIC_EXCEPTION, words }))
+                }),
             }
             first += run.len();
         }
@@ -222,6 +226,16 @@ impl Operator {
     }
 }
 
+/// What is asked of the library about a transaction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// To take the work over, or to begin.
+    Begin,
+    /// Only this may have been done though nobody has said so.
+    Commit,
+    Abort,
+}
+
 /// Whom the library's calls about transactions are made for. Apart from [`Operator`], which no two threads may look at.
 struct Caller {
     client: Client,
@@ -235,10 +249,12 @@ impl Caller {
     }
 
     /// A call of the library's that blocks, on a thread of its own, again as long as it helps and there is time.
-    async fn call(
-        &self,
-        call: unsafe extern "C" fn(*mut rd_kafka_t, i32) -> *mut rd_kafka_error_t,
-    ) -> Result<()> {
+    async fn call(&self, step: Step) -> Result<()> {
+        let call: unsafe extern "C" fn(*mut rd_kafka_t, i32) -> *mut rd_kafka_error_t = match step {
+            Step::Begin => sys::rd_kafka_init_transactions,
+            Step::Commit => sys::rd_kafka_commit_transaction,
+            Step::Abort => sys::rd_kafka_abort_transaction,
+        };
         let until = Instant::now() + self.patience;
         loop {
             let left = until.saturating_duration_since(Instant::now()).as_millis().max(1) as i32;
@@ -248,28 +264,39 @@ impl Caller {
                 tokio::task::spawn_blocking(move || unsafe { Failure::taken(call(client.raw(), left)) });
             let failure = tokio::select! {
                 called = called => called.unwrap_or_else(|_| Some(Failure::of(Code::LOCAL_DESTROY))),
-                trouble = self.client.refused() => return Err(trouble.error(&self.about(), &self.client)),
+                trouble = self.client.refused() => return self.check(step, Some(Failure { trouble, again: false })),
             };
             match failure {
                 Some(Failure { again: true, .. }) if Instant::now() < until => {}
-                failure => return self.check(failure),
+                failure => return self.check(step, failure),
             }
         }
     }
 
-    fn check(&self, failure: Option<Failure>) -> Result<()> {
+    fn check(&self, step: Step, failure: Option<Failure>) -> Result<()> {
         let Some(Failure { trouble, .. }) = failure else { return Ok(()) };
-        Err(match trouble.code {
-            Code::LOCAL_FENCED | Code::PRODUCER_FENCED | Code::INVALID_PRODUCER_EPOCH => {
-                let message = "another run has taken over";
-                Error::new(Kind::Lost, TAKEN_OVER, format!("topic {}", self.letters), message)
-            }
-            Code::LOCAL_TIMED_OUT | Code::REQUEST_TIMED_OUT => {
-                let message = "no answer to the end of a transaction: it may have been settled";
+        let fenced = [Code::LOCAL_FENCED, Code::PRODUCER_FENCED, Code::INVALID_PRODUCER_EPOCH];
+        if fenced.contains(&trouble.code) {
+            // The broker says the same to one whose transaction it gave up because nothing was heard for so long.
+            let message =
+                "another run has taken over, or the broker was away for so long that it gave this one up";
+            return Err(Error::new(Kind::Lost, TAKEN_OVER, format!("topic {}", self.letters), message));
+        }
+        let error = match trouble.code {
+            // About an answer to a request that stands in no receipt.
+            Code::REQUEST_TIMED_OUT => Trouble::of(Code::LOCAL_TIMED_OUT).error(&self.about(), &self.client),
+            _ => trouble.error(&self.about(), &self.client),
+        };
+        Err(match error.kind() {
+            Kind::Unreachable | Kind::InDoubt if step == Step::Commit => {
+                let message = format!(
+                    "no answer to the end of a transaction: it may have been settled ({})",
+                    error.detail().message
+                );
                 Error::new(Kind::InDoubt, "settle", format!("topic {}", self.letters), message)
                     .with_hint("the same command again finds out: it repeats nothing that was settled")
             }
-            _ => trouble.error(&self.about(), &self.client),
+            _ => error,
         })
     }
 }

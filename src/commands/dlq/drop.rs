@@ -163,6 +163,7 @@ async fn settle(
     let options =
         SubscribeOptions { stop: Stop::Now, in_flight: 1000, lease, grace: lease / 3, ordered: false };
     let subscription = session.broker.subscription(source, options).await?;
+    session.stop.begin();
     let whole = loop {
         let received = tokio::select! {
             biased;

@@ -89,6 +89,7 @@ pub(super) async fn run(plan: Plan, session: &Session) -> anyhow::Result<Outcome
     };
     let mut pending = Pending::default();
     let mut unreadable = None;
+    session.stop.begin();
     loop {
         let sending = !pending.events.is_empty() && !run.stopping;
         if let Some(outbox) = outbox.as_mut().filter(|outbox| !outbox.is_empty()) {

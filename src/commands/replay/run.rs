@@ -96,6 +96,7 @@ impl Replay<'_> {
         self.account.set_end(reader.end());
         let bar = session.ui.bar(reader.left());
         let mut sink = target.open(session, self.several).await?;
+        session.stop.begin();
         let pumped = tokio::select! {
             biased;
             () = session.stop.requested() => Ok(true),

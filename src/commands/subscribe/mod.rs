@@ -102,6 +102,7 @@ pub async fn run(args: SubscribeArgs, session: &Session) -> anyhow::Result<Outco
         lasts: plan.lasts,
         stop: session.stop.clone(),
     };
+    session.stop.begin();
     let mut talk =
         talk::Talk { session, several, max_attempts: plan.max_attempts, dead_letters: &dead_letters };
     let report = driver::run(subscription, work, &mut |progress| talk.progress(progress)).await;

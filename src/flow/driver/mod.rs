@@ -278,8 +278,9 @@ impl<'a> Driver<'a> {
 
     /// Asks for more, if more is wanted.
     fn refill(&mut self) {
-        if self.drain_until.is_none() && !self.all_here && self.lanes.wants_more() {
-            self.receiving.begin();
+        match self.drain_until.is_none() && !self.all_here && self.lanes.wants_more() {
+            true => self.receiving.begin(),
+            false => self.receiving.listen(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use evcat::broker::{
-    Error, Kind, Receipt, Received, Result, Settlement, Source, SubscribeOptions, Subscription, Token,
+    Error, Kind, Receipt, Received, Result, Settlement, Source, SubscribeOptions, Subscription, Taken, Token,
 };
 use evcat::event::{Name, Position};
 use tokio::time::Instant;
@@ -69,6 +69,26 @@ impl Subscription for Member {
                 // Taken and returned without an await between, so that dropping this loses nothing.
                 if let Some(said) = store.say(self.id)? {
                     return Ok(said);
+                }
+            }
+            self.world.rung(bell).await;
+        }
+    }
+
+    async fn taken(&self) -> Taken {
+        loop {
+            let bell = self.world.bell.notified();
+            {
+                let said = self.world.store().members.get_mut(&self.id).and_then(|member| {
+                    let is_taken =
+                        |said: &Received| matches!(said, Received::Revoking(_) | Received::Lost(_));
+                    let at = member.said.iter().position(is_taken)?;
+                    member.said.remove(at)
+                });
+                match said {
+                    Some(Received::Revoking(tokens)) => return Taken::Revoking(tokens),
+                    Some(Received::Lost(tokens)) => return Taken::Lost(tokens),
+                    _ => {}
                 }
             }
             self.world.rung(bell).await;

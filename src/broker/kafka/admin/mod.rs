@@ -107,7 +107,7 @@ impl Client {
         self.ask_first(None, about, op, call, read).await
     }
 
-    /// The same, and the first who is asked is this broker.
+    /// The same of this broker, and of others only if it does not answer.
     async fn ask_first<T>(
         &self,
         mut node: Option<i32>,

@@ -20,6 +20,8 @@ use crate::broker::{Error, Kind, Result};
 pub struct Described {
     /// Its name.
     pub name: String,
+    /// Which topic of that name, where the broker says (from 2.8 on): one made again is another one.
+    pub id: Option<String>,
     /// Why nothing more is known: there is no such topic, or we may not see it.
     pub trouble: Option<Trouble>,
     /// By number.
@@ -217,11 +219,22 @@ unsafe fn read_topic(topic: *const rd_kafka_TopicDescription_t) -> Described {
         partitions.sort_by_key(|part| part.number);
         Described {
             name: sys::text(sys::rd_kafka_TopicDescription_name(topic)),
+            id: id_of(sys::rd_kafka_TopicDescription_topic_id(topic)),
             trouble: trouble(sys::rd_kafka_TopicDescription_error(topic)),
             partitions,
             rights: read_rights(operations, rights),
         }
     }
+}
+
+/// # Safety
+/// `id` must be null or live.
+unsafe fn id_of(id: *const sys::rd_kafka_Uuid_t) -> Option<String> {
+    /// What is answered where nobody knows.
+    const NONE: &str = "AAAAAAAAAAAAAAAAAAAAAA";
+    // SAFETY: the caller's; the text lives as long as the id.
+    let id = (!id.is_null()).then(|| unsafe { sys::text(sys::rd_kafka_Uuid_base64str(id)) })?;
+    (!id.is_empty() && id != NONE).then_some(id)
 }
 
 /// # Safety

@@ -10,11 +10,11 @@ use std::ptr::NonNull;
 
 use super::super::client::Client;
 use super::super::error::Trouble;
+use super::super::message::Message;
 use super::super::partitions::Partitions;
 use super::super::queue::Queue;
 use super::super::sys::{self, Code, rd_kafka_message_t, rd_kafka_topic_t};
 use super::lane::{Fetch, Lane};
-use super::message::Message;
 use crate::event::Name;
 
 /// Partitions that are fetched.

@@ -5,7 +5,6 @@ mod growth;
 mod intake;
 mod lane;
 mod lifeline;
-mod message;
 mod newest;
 mod plan;
 mod take;

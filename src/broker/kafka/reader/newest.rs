@@ -7,11 +7,11 @@ use std::collections::BinaryHeap;
 
 use super::super::client::Client;
 use super::super::error::{About, Trouble};
+use super::super::message::Message;
 use super::super::places::{self, Span};
 use super::intake::{Intake, Sink};
 use super::lane::Lane;
 use super::lifeline::{Lifeline, explain};
-use super::message::Message;
 use crate::broker::Result;
 use crate::event::{Millis, Name};
 

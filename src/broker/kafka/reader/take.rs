@@ -3,11 +3,11 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::super::error::Trouble;
+use super::super::message::Message;
 use super::super::settled::Settled;
 use super::intake::Sink;
 use super::lane::Lane;
-use super::message::Message;
-use crate::event::{Batch, Events, HeadersBuf, Name, Position};
+use crate::event::{Batch, Events, HeadersBuf, Name};
 
 /// A batch ends at this many bytes, which a processor's cache holds,
 const BYTES: usize = 256 << 10;
@@ -55,11 +55,6 @@ impl Sink for Take<'_> {
             self.cut();
             self.at = at;
         }
-        self.headers.clear();
-        message.headers(&mut self.headers)?;
-        let position = Position::At { partition: lane.partition, offset };
-        let (headers, timestamp) = (self.headers.as_headers(), message.timestamp());
-        self.batch.push(&lane.topic, message.key(), headers, message.payload(), timestamp, position);
-        Ok(())
+        message.push(&mut self.batch, &lane.topic, &mut self.headers)
     }
 }

@@ -21,6 +21,8 @@ pub async fn edit(session: &Session, dead: &Dead, run: &str) -> anyhow::Result<O
     let before = editable(&dead.event)?;
     let path = std::env::temp_dir().join(format!("evcat-{run}-{}.json", std::process::id()));
     write(&path, &before)?;
+    // A signal is the editor's.
+    session.stop.begin();
     let status = tokio::process::Command::new("sh")
         .args(["-c", &format!("{editor} \"$1\""), "sh"])
         .arg(&path)

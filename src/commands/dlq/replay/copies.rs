@@ -51,6 +51,7 @@ impl Work<'_> {
         outbox: &mut Outbox<Going>,
         receipts: &mut Receipts,
     ) -> anyhow::Result<Ended> {
+        self.session.stop.begin();
         let ways: Vec<Way> = dead.iter().map(|dead| way(&dead.letter, self.rules, self.places)).collect();
         let going: Vec<&Dead> =
             dead.iter().zip(&ways).filter(|(_, way)| changes(way)).map(|(dead, _)| dead).collect();

@@ -75,6 +75,7 @@ impl Work<'_> {
                 ordered: false,
             };
             let subscription = self.session.broker.subscription(source, options).await?;
+            self.session.stop.begin();
             let ended = self.pass(&*subscription, receipts, &mut blocked).await;
             receipts.flush().await?;
             // What was not settled is given back, whatever happened.
