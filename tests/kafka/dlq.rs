@@ -398,8 +398,15 @@ fn what_an_aborted_transaction_says_is_settled_waits_still() {
 fn a_letter_of_the_time_0_goes_as_any_other() {
     let Some(url) = brokers::kafka() else { return };
     let site = Site::new(&url);
-    site.run(&["publish", &site.dlq, "old", "--timestamp", "@0"]).ok();
-    site.dlq("replay", &["--into", &site.topic, "--yes"]).ok().said("1 put back");
-    assert_eq!(site.read(&site.topic, "committed"), ["old"]);
-    assert_eq!(site.waiting(), 0);
+    // Where nothing goes because it is old.
+    let (dlq, topic) = (unique("old.dlq"), unique("old"));
+    for name in [&dlq, &topic] {
+        site.run(&["topics", "create", name, "-X", "topic.retention.ms=-1"]).ok();
+    }
+    site.run(&["publish", &dlq, "old", "--timestamp", "@0"]).ok();
+    site.run(&["dlq", "replay", &dlq, "--into", &topic, "--yes"])
+        .ok()
+        .said("1 put back")
+        .said("0 still wait");
+    assert_eq!(site.read(&topic, "committed"), ["old"]);
 }

@@ -73,6 +73,26 @@ fn the_age_of_what_is_kept_is_known_without_reading() {
 }
 
 #[test]
+fn a_topic_that_only_has_the_name_of_settled_letters_is_in_nobodys_way() {
+    let Some(url) = kafka() else { return };
+    run(async {
+        let (broker, topic) = (broker(&url), unique("payments"));
+        for name in [&topic, &format!("{topic}.settled")] {
+            broker.create_topic(name, &[]).await.unwrap();
+            publish_by_kcat(&url, name, 0, "paid\n");
+        }
+        let found = broker.topics(&format!("{topic}*")).await.unwrap();
+        assert!(found.len() == 2 && found.iter().all(|info| info.waiting.is_some_and(|it| it.events == 1)));
+        broker.delete_topic(&topic).await.unwrap();
+        assert_eq!(
+            broker.topics(&format!("{topic}*")).await.unwrap().len(),
+            1,
+            "it is not evcat's to delete"
+        );
+    });
+}
+
+#[test]
 fn the_brokers_own_topics_are_there_for_who_names_them() {
     let Some(url) = kafka() else { return };
     run(async {
