@@ -30,6 +30,14 @@ const KNOWN: &[Known] = &[
         hint: TO_PLAIN,
         last: false,
     },
+    // With our first word unread in its hands: the kernel then resets the connection.
+    Known {
+        kind: Kind::Unreachable,
+        contains: &["reset by peer", "in state SSL_HANDSHAKE"],
+        message: HUNG_UP_AT_TLS,
+        hint: TO_PLAIN,
+        last: false,
+    },
     Known {
         kind: Kind::Unreachable,
         contains: &["SSL handshake failed", "unexpected eof"],
@@ -46,14 +54,14 @@ const KNOWN: &[Known] = &[
     },
     Known {
         kind: Kind::Unreachable,
-        contains: &["closed by peer", "in state APIVERSION_QUERY"],
+        contains: &["by peer", "in state APIVERSION_QUERY"],
         message: "closed the connection at the first request, as a port that speaks TLS does",
         hint: "kafkas:// instead of kafka://, or the port without TLS",
         last: false,
     },
     Known {
         kind: Kind::Unreachable,
-        contains: &["closed by peer", "in state UP"],
+        contains: &["by peer", "in state UP"],
         message: "closed the connection at our first question, as a broker does that wants to know who asks",
         hint: "kafka://USER@host with -X sasl.mechanism=SCRAM-SHA-512, or kafkas://USER@host",
         last: false,
@@ -246,6 +254,10 @@ mod tests {
         assert!(message("APIVERSION_QUERY").is_some_and(|hint| hint.starts_with("kafkas://")));
         assert!(message("UP").is_some_and(|hint| hint.contains("USER")));
         assert_eq!(message("CONNECT"), None);
+        let reset = "a:1/1: Disconnected: connection reset by peer (after 2ms in state";
+        let message = |state: &str| known(&format!("{reset} {state})")).map(|known| known.hint);
+        assert!(message("APIVERSION_QUERY").is_some_and(|hint| hint.starts_with("kafkas://")));
+        assert_eq!(message("SSL_HANDSHAKE"), Some(TO_PLAIN));
     }
 
     #[test]
