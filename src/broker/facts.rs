@@ -60,3 +60,9 @@ pub struct GroupInfo {
     /// `subscribe` refuses a `--max-attempts` that is not below it.
     pub max_deliveries: Option<u32>,
 }
+
+/// The group of that topic and name among those listed: [`Broker::group`](super::Broker::group) where groups can be
+/// listed.
+pub fn one_group(listed: Vec<GroupInfo>, topic: &str, group: &str) -> Option<GroupInfo> {
+    listed.into_iter().find(|known| known.topic == topic && known.group == group)
+}

@@ -23,10 +23,12 @@ mod subscription;
 pub mod kafka;
 #[cfg(feature = "local")]
 pub mod local;
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
 
 pub use capability::{Ability, Capabilities, Order, abilities, missing};
 pub use error::{Detail, Error, Kind, Result};
-pub use facts::{Count, GroupInfo, TopicInfo};
+pub use facts::{Count, GroupInfo, TopicInfo, one_group};
 pub use publisher::{PublishOptions, Publisher, Receipt, Receipts};
 pub use reader::{Read, ReadOptions, Reader, Start, Stop};
 pub use registry::{BACKENDS, Backend, Location, backend_of, nearest, open, percent_decoded};
@@ -79,8 +81,12 @@ pub trait Broker: Send + Sync {
     /// Deletes a topic, its events and its groups. Behaviour: [`Kind::NotFound`] where there is none.
     async fn delete_topic(&self, topic: &str) -> Result<()>;
 
-    /// The groups of the topics a glob matches.
+    /// The groups of the topics a glob matches. Behaviour: [`Kind::Unsupported`] where this broker cannot list them.
     async fn groups(&self, topics: &str) -> Result<Vec<GroupInfo>>;
+
+    /// One group of one topic, `None` where there is none. Behaviour: answers also where groups cannot be listed
+    /// (RabbitMQ by AMQP alone: a queue is found by its name).
+    async fn group(&self, topic: &str, group: &str) -> Result<Option<GroupInfo>>;
 
     /// Moves a group to another place. Requires `seek_group`. Behaviour: [`Kind::Rejected`] while members are at work.
     async fn seek_group(&self, topic: &str, group: &str, to: &Start) -> Result<()>;

@@ -55,6 +55,10 @@ impl Broker for ReadOnly {
         self.broker.groups(topics).await
     }
 
+    async fn group(&self, topic: &str, group: &str) -> Result<Option<GroupInfo>> {
+        self.broker.group(topic, group).await
+    }
+
     async fn seek_group(&self, _topic: &str, _group: &str, _to: &Start) -> Result<()> {
         self.refuse("seek_group", "move a group")
     }

@@ -52,7 +52,7 @@ use async_trait::async_trait;
 
 use super::{
     Broker, Capabilities, GroupInfo, Location, Order, PublishOptions, Publisher, ReadOptions, Reader, Result,
-    Source, Start, SubscribeOptions, Subscription, Surroundings, TopicInfo,
+    Source, Start, SubscribeOptions, Subscription, Surroundings, TopicInfo, one_group,
 };
 use client::{Client, Role};
 use settings::Settings;
@@ -160,6 +160,10 @@ impl Broker for Kafka {
 
     async fn groups(&self, topics: &str) -> Result<Vec<GroupInfo>> {
         groups::groups(self, topics).await
+    }
+
+    async fn group(&self, topic: &str, group: &str) -> Result<Option<GroupInfo>> {
+        Ok(one_group(self.groups(&globset::escape(topic)).await?, topic, group))
     }
 
     async fn seek_group(&self, topic: &str, group: &str, to: &Start) -> Result<()> {

@@ -52,7 +52,7 @@ use async_trait::async_trait;
 
 use super::{
     Broker, Capabilities, GroupInfo, Location, Order, PublishOptions, Publisher, ReadOptions, Reader, Result,
-    Source, Start, SubscribeOptions, Subscription, Surroundings, TopicInfo,
+    Source, Start, SubscribeOptions, Subscription, Surroundings, TopicInfo, one_group,
 };
 use file::Place;
 use patience::Patience;
@@ -144,6 +144,10 @@ impl Broker for Local {
 
     async fn groups(&self, topics: &str) -> Result<Vec<GroupInfo>> {
         group::groups(&self.worker, topics).await
+    }
+
+    async fn group(&self, topic: &str, group: &str) -> Result<Option<GroupInfo>> {
+        Ok(one_group(self.groups(&globset::escape(topic)).await?, topic, group))
     }
 
     async fn seek_group(&self, topic: &str, group: &str, to: &Start) -> Result<()> {

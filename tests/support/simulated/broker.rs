@@ -82,6 +82,10 @@ impl Broker for World {
         Ok(all)
     }
 
+    async fn group(&self, topic: &str, group: &str) -> Result<Option<GroupInfo>> {
+        Ok(one_group(self.groups(&globset::escape(topic)).await?, topic, group))
+    }
+
     async fn seek_group(&self, topic: &str, group: &str, to: &Start) -> Result<()> {
         if !self.shape.capabilities(topic).seek_group {
             let message = "a group cannot be moved here: what is settled is gone";
