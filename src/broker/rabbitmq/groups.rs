@@ -1,5 +1,7 @@
 //! Groups: the queues `TOPIC.GROUP`.
 
+use std::time::Duration;
+
 use super::error::About;
 use super::management::{self, ListedQueue};
 use super::name::{self, Place, is_for_letters, queue_of};
@@ -8,6 +10,9 @@ use super::{RabbitMq, topics::delete_queue};
 use crate::broker::{Count, Error, GroupInfo, Kind, Result, Source, Start};
 use crate::event::Name;
 
+/// How often, and how long after one another, it is looked for members before a group is deleted.
+const LOOKS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(100);
 /// RabbitMQ's own limit for a quorum queue that says nothing, since 4.0.
 const USUAL_LIMIT: u32 = 20;
 
@@ -185,10 +190,19 @@ pub async fn delete(rabbit: &RabbitMq, topic: &str, group: &str) -> Result<()> {
     let about = About::group("delete_group", topic, group);
     let link = rabbit.admin(&about).await?;
     let queue = queue_of(topic, group);
-    let Some(found) = link.queue(&about, &queue).await? else { return Err(about.missing()) };
-    if found.consumer_count() > 0 {
-        let message = format!("{} of its members are at work", found.consumer_count());
-        return Err(about.error(Kind::Rejected, message).with_hint("stop them first"));
+    let mut looks = 0;
+    loop {
+        let Some(found) = link.queue(&about, &queue).await? else { return Err(about.missing()) };
+        match found.consumer_count() {
+            0 => break,
+            // A quorum queue counts a member that has left for a moment more.
+            _ if looks < LOOKS => looks += 1,
+            members => {
+                let message = format!("{members} of its members are at work");
+                return Err(about.error(Kind::Rejected, message).with_hint("stop them first"));
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
     }
     // Quorum queues do not know the condition "if unused", so that a member may have come in between: it is told.
     delete_queue(&link, &about, &queue).await

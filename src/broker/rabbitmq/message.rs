@@ -183,8 +183,10 @@ pub fn push(
     let finer = number(MILLIS).filter(|at| seconds == Some(at.div_euclid(1000) * 1000));
     let key = match table.get(own::KEY) {
         Some(AMQPValue::LongString(key)) => Some(key.as_bytes()),
-        _ if delivery.exchange.as_str().is_empty() => None,
-        _ => Some(delivery.routing_key.as_str().as_bytes()).filter(|key| !key.is_empty()),
+        _ => key_of(
+            died_with(table.get("x-death"))
+                .unwrap_or((delivery.exchange.as_str(), delivery.routing_key.as_str().as_bytes())),
+        ),
     };
     let leave = |name: &str| {
         [OFFSET, DELIVERIES, ACQUIRED, own::KEY].contains(&name) || (name == MILLIS && finer.is_some())
@@ -198,6 +200,21 @@ pub fn push(
     // A quorum queue says nothing of a first delivery since 4.0; a classic one never says anything.
     let deliveries = counted.or((!delivery.redelivered).then_some(0));
     Taken { extra: extra(properties), deliveries, offset }
+}
+
+/// Exchange and routing key that a message had before its queue gave it to the dead letters, where it may have got others.
+fn died_with(deaths: Option<&AMQPValue>) -> Option<(&str, &[u8])> {
+    let AMQPValue::FieldArray(deaths) = deaths? else { return None };
+    let AMQPValue::FieldTable(last) = deaths.as_slice().first()? else { return None };
+    let AMQPValue::FieldArray(keys) = last.inner().get("routing-keys")? else { return None };
+    let AMQPValue::LongString(exchange) = last.inner().get("exchange")? else { return None };
+    let AMQPValue::LongString(key) = keys.as_slice().first()? else { return None };
+    Some((std::str::from_utf8(exchange.as_bytes()).ok()?, key.as_bytes()))
+}
+
+/// What went by the default exchange was addressed to a queue, and had no key.
+fn key_of<'a>((exchange, routing_key): (&'a str, &'a [u8])) -> Option<&'a [u8]> {
+    (!exchange.is_empty() && !routing_key.is_empty()).then_some(routing_key)
 }
 
 /// One event of a message, in a buffer of its own.

@@ -8,7 +8,9 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::{BoxStream, SelectAll};
 use lapin::Channel;
-use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
+};
 use lapin::types::FieldTable;
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -213,15 +215,7 @@ impl Work {
             let trouble = match self.work(&mut at_work, &mut orders).await {
                 Ok(done) => {
                     self.shared.set_channel(None);
-                    // All that is open goes back with the channel. Who asks right after that finds no member: a cancelled
-                    // consumer is known to be gone, one whose channel closed is gone a moment later.
-                    let closing = async {
-                        for tag in at_work.tags.drain(..) {
-                            let _ = at_work.channel.basic_cancel(tag, BasicCancelOptions::default()).await;
-                        }
-                        let _ = at_work.channel.close(200, short("done")).await;
-                        at_work.link.close().await;
-                    };
+                    let closing = self.leave(&mut at_work);
                     let _ = tokio::time::timeout(LEAVING, closing).await;
                     if let Some(done) = done {
                         let _ = done.send(());
@@ -284,6 +278,17 @@ impl Work {
                 _ = looks.tick(), if self.bounded => self.look(&at_work.link).await?,
             }
         }
+    }
+
+    /// Gives back all that is open, and is no member any more.
+    async fn leave(&self, at_work: &mut AtWork) {
+        let AtWork { link, channel, tags, .. } = at_work;
+        for tag in tags.drain(..) {
+            let _ = channel.basic_cancel(tag, BasicCancelOptions::default()).await;
+        }
+        let _ = channel.basic_nack(0, BasicNackOptions { multiple: true, requeue: true }).await;
+        let _ = channel.close(200, short("done")).await;
+        link.close().await;
     }
 
     /// Ends the wait for what somebody else settled. What was sent to us is no longer counted before it is here, so one

@@ -1,12 +1,16 @@
 //! Where dead letters are read from: a topic of the broker, or a file that was kept.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::broker::{ReadOptions, Reader, Start, Stop, TopicInfo, abilities, nearest};
+use crate::broker::{
+    Delivery, ReadOptions, Reader, Received, Settlement, Source as LetterSource, Start, Stop,
+    SubscribeOptions, Subscription, TopicInfo, nearest,
+};
 use crate::commands::topics::literal;
 use crate::deadletter::{self, Letter};
 use crate::event::{Batch, Event, Events, Name, Position, cloudevents, line};
@@ -93,7 +97,13 @@ pub struct Heap<'a> {
 
 enum Source {
     Broker(Box<dyn Reader>),
-    File { path: PathBuf, lines: BufReader<File>, number: u64 },
+    /// Where nothing can be looked at: taken, and given back at the end.
+    Taken(Box<dyn Subscription>),
+    File {
+        path: PathBuf,
+        lines: BufReader<File>,
+        number: u64,
+    },
 }
 
 /// Events of a file that are handed over at a time.
@@ -104,9 +114,12 @@ impl<'a> Heap<'a> {
     pub async fn open(session: &'a Session, dlq: &Dlq, snapshot: Option<&Path>) -> anyhow::Result<Heap<'a>> {
         let (info, source) = match dlq {
             Dlq::Topic(name) => {
-                session.guard(&[("dlq", &abilities::PEEK)], name)?;
                 let info = describe(session, name).await?;
-                (info, Source::Broker(reader(session, name, Start::Earliest, Stop::Now, true).await?))
+                let source = match is_taken(session, name) {
+                    true => Source::Taken(take(session, &info).await?),
+                    false => Source::Broker(reader(session, name, Start::Earliest, Stop::Now, true).await?),
+                };
+                (info, source)
             }
             Dlq::File(path) => {
                 let file = File::open(path).with_context(|| format!("@{}", path.display()))?;
@@ -134,6 +147,26 @@ impl<'a> Heap<'a> {
                     crate::broker::Read::Events(events) => break events,
                     crate::broker::Read::CaughtUp => (),
                     crate::broker::Read::End => return Ok(None),
+                }
+            },
+            Source::Taken(subscription) => loop {
+                let received = tokio::select! {
+                    biased;
+                    () = self.session.stop.requested() => {
+                        self.stopped = true;
+                        return Ok(None);
+                    }
+                    received = subscription.receive() => received?,
+                };
+                match received {
+                    Received::Deliveries(deliveries) => {
+                        // Not shown to us again, and ours until the end.
+                        let release = |delivery: &Delivery| (delivery.token, Settlement::Release);
+                        subscription.settle(deliveries.iter().map(release).collect()).await?;
+                        break deliveries.into_iter().map(|delivery| delivery.event).collect();
+                    }
+                    Received::Revoking(_) | Received::Lost(_) => (),
+                    Received::End => return Ok(None),
                 }
             },
             Source::File { path, lines, number } => {
@@ -168,20 +201,72 @@ impl<'a> Heap<'a> {
                 let ends = reader.end().iter().map(|(_, position)| position.to_string());
                 Some(ends.collect::<Vec<_>>().join(" ")).filter(|ends| !ends.is_empty())
             }
-            Source::File { .. } => None,
+            Source::Taken(_) | Source::File { .. } => None,
         }
     }
 
     /// Gives back what looking needed; the snapshot is whole now, or not there if we were stopped.
     pub async fn close(self) -> anyhow::Result<()> {
-        if let Source::Broker(reader) = self.source {
-            reader.close().await?;
+        match self.source {
+            Source::Broker(reader) => reader.close().await?,
+            Source::Taken(subscription) => subscription.close().await?,
+            Source::File { .. } => (),
         }
         match self.snapshot {
             Some(snapshot) if !self.stopped => snapshot.finish(self.session),
             _ => Ok(()),
         }
     }
+}
+
+/// Whether dead letters can only be seen by taking them: there is no history that a reader could read.
+pub fn is_taken(session: &Session, dlq: &str) -> bool {
+    let have = session.broker.capabilities(dlq);
+    !(have.peek && have.read_history)
+}
+
+/// How dead letters are taken: `chosen` where they can be looked at, else all, and what is not wanted is released.
+pub fn source_of(session: &Session, dlq: &Name, chosen: Vec<Position>) -> (LetterSource, Wanted) {
+    let taken = is_taken(session, dlq);
+    let wanted = Wanted(taken.then(|| {
+        let mut wanted = HashMap::new();
+        chosen.iter().for_each(|position| *wanted.entry(position.clone()).or_default() += 1);
+        wanted
+    }));
+    (LetterSource::DeadLetters { dlq: dlq.clone(), chosen: (!taken).then_some(chosen) }, wanted)
+}
+
+/// Which of the letters that come are meant: all that were chosen, or so many of each name.
+pub struct Wanted(Option<HashMap<Position, usize>>);
+
+impl Wanted {
+    /// Parts those that are meant from those that are to be released.
+    pub fn part(&mut self, deliveries: Vec<Delivery>) -> (Vec<Delivery>, Vec<Delivery>) {
+        let Some(wanted) = &mut self.0 else { return (deliveries, Vec::new()) };
+        deliveries.into_iter().partition(|delivery| match wanted.get_mut(delivery.event.position()) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        })
+    }
+}
+
+/// Letters that are looked at are held so many at a time.
+const TAKEN: usize = 1000;
+
+/// Takes all that waits, and says so first.
+async fn take(session: &Session, info: &TopicInfo) -> anyhow::Result<Box<dyn Subscription>> {
+    let lease = std::time::Duration::from_secs(60);
+    let options =
+        SubscribeOptions { stop: Stop::Now, in_flight: TAKEN, lease, grace: lease / 3, ordered: false };
+    let source = LetterSource::DeadLetters { dlq: info.name.as_str().into(), chosen: None };
+    session.ui.status(format_args!(
+        "looking takes what waits in {} from its other readers until this ends, and counts as a delivery; all is given back",
+        info.name
+    ));
+    Ok(session.broker.subscription(source, options).await?)
 }
 
 /// What the broker says of this topic; a refusal with the nearest name where it is not there.

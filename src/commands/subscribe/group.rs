@@ -70,8 +70,7 @@ pub fn of_queue(plan: &Plan, queue: Name) -> DeadLetters {
 }
 
 async fn find(session: &Session, topic: &str, group: &str) -> anyhow::Result<Option<GroupInfo>> {
-    let groups = session.broker.groups(&literal(topic)).await?;
-    Ok(groups.into_iter().find(|known| known.group == group && known.topic == topic))
+    Ok(session.broker.group(topic, group).await?)
 }
 
 /// What the other members and the broker's own limit allow.
