@@ -149,7 +149,8 @@ impl Tower {
                 return Err(about.error(Kind::Rejected, message));
             }
             if only.is_none() && !self.exists(&about, event.topic()).await? {
-                return Err(about.missing().with_hint("to make it: evcat topics create NAME"));
+                let hint = format!("to make it: evcat topics create {}", event.topic());
+                return Err(about.missing().with_hint(hint));
             }
             let id = self.mint();
             let Some(line) = &self.line else { continue };

@@ -44,6 +44,13 @@ pub async fn topics(rabbit: &RabbitMq, glob: &str) -> Result<Vec<TopicInfo>> {
     };
     all.extend(queues.iter().filter(|queue| own(queue)).map(of_queue));
     all.retain(|info| matcher.is_match(&info.name));
+    let link = rabbit.admin(&about).await?;
+    for info in all.iter_mut().filter(|info| info.waiting.is_some() && is_for_letters(&info.name)) {
+        // The list is some seconds old: a letter that has just died would not be there.
+        if let Some(now) = link.queue(&about, Place::of(&info.name).queue()).await? {
+            info.waiting = Some(counted(&now));
+        }
+    }
     all.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(all)
 }
@@ -83,12 +90,14 @@ async fn one(link: &Link, about: &About, name: &str) -> Result<Option<TopicInfo>
     if !exchange && queue.is_none() {
         return Ok(None);
     }
-    let waiting = queue.map(|queue| Count {
-        events: u64::from(queue.message_count()),
-        // What members hold is not among them.
-        exact: queue.consumer_count() == 0 && !matches!(place, Place::Stream(_)),
-    });
+    // Of a stream the server says none.
+    let waiting = queue.filter(|_| !matches!(place, Place::Stream(_))).map(|queue| counted(&queue));
     Ok(Some(TopicInfo { name: name.into(), waiting, ..TopicInfo::default() }))
+}
+
+/// What members hold is not among them.
+fn counted(queue: &lapin::Queue) -> Count {
+    Count { events: u64::from(queue.message_count()), exact: queue.consumer_count() == 0 }
 }
 
 fn of_exchange(name: &str, kind: &str, queues: &[ListedQueue]) -> TopicInfo {
@@ -97,14 +106,14 @@ fn of_exchange(name: &str, kind: &str, queues: &[ListedQueue]) -> TopicInfo {
     TopicInfo {
         name: name.into(),
         waiting: letters.map(waiting),
-        dead_letters_of: of.and_then(|queue| owner(&queue.name, queues, name)),
+        dead_letters_of: of.and_then(|queue| owner(&queue.name, name)),
         details: vec![("exchange".into(), kind.into())],
         ..TopicInfo::default()
     }
 }
 
 /// `TOPIC/GROUP` of the queue whose letters lie there: by our own names it is in the name of the place.
-fn owner(queue: &str, _queues: &[ListedQueue], letters: &str) -> Option<String> {
+fn owner(queue: &str, letters: &str) -> Option<String> {
     let bare = letters.strip_suffix(".dlq")?;
     let topic_end = bare.char_indices().filter(|(_, c)| *c == '.').map(|(at, _)| at).last()?;
     (bare == queue).then(|| format!("{}/{}", &bare[..topic_end], &bare[topic_end + 1..]))

@@ -1,7 +1,8 @@
 //! One stream: where it begins and ends, and a consumer of it.
 //!
-//! AMQP tells how many messages a stream keeps, and of each message where it lies; so the first one and their number
-//! give the end. Streams in compressed batches, which only the stream protocol writes, are passed over by the server.
+//! AMQP does not tell how long a stream is, but of each message where it lies: its ends are found by looking at the first
+//! message and at the last chunk. What was written in compressed batches, which only the stream protocol does, is passed
+//! over by the server.
 
 use std::time::Duration;
 
@@ -20,6 +21,12 @@ use crate::event::{Event, Name, Position};
 
 /// So long nothing comes of a stream only if there is nothing that AMQP could bring.
 const SILENCE: Duration = Duration::from_secs(20);
+
+/// The window of a look at the end, where a chunk may be long.
+const PROBE: u16 = 10_000;
+/// So often nothing new must be there, and so long apart, until that was all.
+const QUIET: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A stream that is read.
 pub struct Lane {
@@ -42,22 +49,47 @@ pub struct Lane {
 
 /// What there is of a stream: its first offset, and that behind its last.
 async fn extent(link: &Link, about: &About, stream: &str) -> Result<(i64, i64)> {
-    let found = link.queue(about, stream).await?.ok_or_else(|| about.missing())?;
-    let count = i64::from(found.message_count());
-    if count == 0 {
-        return Ok((0, 0));
+    link.queue(about, stream).await?.ok_or_else(|| about.missing())?;
+    let Some((first, _)) = probe(link, about, stream, "first").await? else { return Ok((0, 0)) };
+    match probe(link, about, stream, "last").await? {
+        Some((_, last)) => Ok((first, last + 1)),
+        None => Ok((first, first)),
     }
+}
+
+/// The least and the greatest offset of what the server has from there on. What there is it sends before it answers the
+/// next question on the channel, as far as the window goes.
+async fn probe(link: &Link, about: &About, stream: &str, from: &str) -> Result<Option<(i64, i64)>> {
+    let map = |error: lapin::Error| about.map(&error);
     let channel = link.channel(about).await?;
-    let mut consumer = consume(about, &channel, stream, AMQPValue::LongString("first".into()), 1).await?;
-    let first = tokio::time::timeout(SILENCE, consumer.next()).await.map_err(|_| unreadable(about))?;
-    let first = match first {
-        Some(Ok(first)) => offset(&first).ok_or_else(|| about.error(Kind::Unsupported, "is no stream"))?,
-        Some(Err(error)) => return Err(about.map(&error)),
-        None => return Err(about.missing()),
-    };
+    let window = if from == "first" { 1 } else { PROBE };
+    let mut consumer = consume(about, &channel, stream, AMQPValue::LongString(from.into()), window).await?;
+    let (mut found, mut quiet): (Option<(i64, i64)>, u32) = (None, 0);
+    while quiet < QUIET {
+        channel.basic_qos(window, BasicQosOptions::default()).await.map_err(map)?;
+        let mut seen = None;
+        while let Some(Some(said)) = consumer.next().now_or_never() {
+            let delivery = said.map_err(map)?;
+            let at = offset(&delivery).ok_or_else(|| about.error(Kind::Unsupported, "is no stream"))?;
+            let (least, most) = found.unwrap_or((at, at));
+            found = Some((least.min(at), most.max(at)));
+            seen = Some(delivery.delivery_tag);
+        }
+        match seen {
+            Some(_) if from == "first" => break,
+            Some(tag) => {
+                quiet = 0;
+                channel.basic_ack(tag, BasicAckOptions { multiple: true }).await.map_err(map)?;
+            }
+            None => {
+                quiet += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
     drop(consumer);
     let _ = channel.close(200, short("done")).await;
-    Ok((first, first + count))
+    Ok(found)
 }
 
 fn offset(delivery: &Delivery) -> Option<i64> {
