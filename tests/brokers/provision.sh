@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Puts the test brokers on this machine, without Docker:  provision.sh [all | kafka | tls | clients | kcat]...
+# Puts the test brokers on this machine, without Docker:  provision.sh [all | kafka | tls | clients | kcat | trixie]...
 #
 # Everything lies in $BROKERS_HOME (default: target/brokers of this project), one directory per stage. A stage whose
 # pin has not changed is left alone, so a second run costs nothing. One that cannot be had prints UNAVAILABLE and why,
@@ -93,8 +93,9 @@ make_kafka() {
 make_clients() {
     needs python3
     python3 -m venv .
-    bin/pip install -q --disable-pip-version-check "confluent-kafka==$CONFLUENT_KAFKA_VERSION"
-    bin/python -c 'import confluent_kafka'
+    bin/pip install -q --disable-pip-version-check "confluent-kafka==$CONFLUENT_KAFKA_VERSION" \
+        "pika==$PIKA_VERSION"
+    bin/python -c 'import confluent_kafka, pika'
 }
 
 make_kcat() {
@@ -138,7 +139,7 @@ run() {
     case $1 in
         tls) stage tls 1 ;;
         kafka) stage kafka "$KAFKA_VERSION, log4j $LOG4J_VERSION, pom $(cksum <"$here/kafka/pom.xml")" ;;
-        clients) stage clients "confluent-kafka $CONFLUENT_KAFKA_VERSION" ;;
+        clients) stage clients "confluent-kafka $CONFLUENT_KAFKA_VERSION, pika $PIKA_VERSION" ;;
         kcat) stage kcat "from apt" ;;
         trixie) stage trixie "rabbitmq $RABBITMQ_VERSION" ;;
         *) die "no stage '$1': all, ${all[*]}" ;;

@@ -13,6 +13,9 @@ use crate::event::Name;
 /// How often, and how long after one another, it is looked for members before a group is deleted.
 const LOOKS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(100);
+/// So old is what the management API tells of messages, at most. A lag of none while members may hold something is told
+/// only by what it found out since it was asked.
+const OLD: Duration = Duration::from_millis(5500);
 /// RabbitMQ's own limit for a quorum queue that says nothing, since 4.0.
 const USUAL_LIMIT: u32 = 20;
 
@@ -96,7 +99,7 @@ pub async fn group(rabbit: &RabbitMq, topic: &str, group: &str) -> Result<Option
         topic: topic.into(),
         group: group.into(),
         members: Some(found.consumer_count()),
-        lag: Some(Count { events: u64::from(found.message_count()), exact: false }),
+        lag: lag(&found),
         ..GroupInfo::default()
     };
     if rabbit.settings.management.is_some() {
@@ -108,6 +111,12 @@ pub async fn group(rabbit: &RabbitMq, topic: &str, group: &str) -> Result<Option
     Ok(Some(info))
 }
 
+/// What AMQP alone can tell: what members hold is not counted, so that none is not known while there are members.
+fn lag(queue: &lapin::Queue) -> Option<Count> {
+    let (events, members) = (u64::from(queue.message_count()), queue.consumer_count());
+    (events > 0 || members == 0).then_some(Count { events, exact: members == 0 })
+}
+
 /// See [`Broker::groups`](crate::broker::Broker::groups).
 pub async fn groups(rabbit: &RabbitMq, topics: &str) -> Result<Vec<GroupInfo>> {
     let about = About::new("groups", "");
@@ -116,35 +125,34 @@ pub async fn groups(rabbit: &RabbitMq, topics: &str) -> Result<Vec<GroupInfo>> {
     let matcher = globset::Glob::new(topics)
         .map_err(|error| about.error(Kind::Invalid, format!("'{topics}': {}", error.kind())))?
         .compile_matcher();
-    let queues = management::queues(settings, &about).await?;
+    let mut queues = management::queues(settings, &about).await?;
     let link = rabbit.admin(&about).await?;
-    let mut all = Vec::new();
-    for (topic, queue) in management::bindings(settings, &about).await? {
-        let Some(group) = group_of(&topic, &queue).filter(|_| matcher.is_match(&topic)) else { continue };
-        let Some(listed) = queues.iter().find(|listed| listed.name == queue) else { continue };
-        // The totals of the list are some seconds old.
+    let mut bindings = management::bindings(settings, &about).await?;
+    bindings.retain(|(topic, queue)| matcher.is_match(topic) && group_of(topic, queue).is_some());
+    // One binding per pattern.
+    bindings.sort();
+    bindings.dedup();
+    let (mut all, mut fresh) = (Vec::new(), false);
+    for (topic, queue) in bindings {
+        let Some(group) = group_of(&topic, &queue) else { continue };
         let Some(now) = link.queue(&about, &queue).await? else { continue };
-        let ready = u64::from(now.message_count());
+        let (ready, members) = (u64::from(now.message_count()), now.consumer_count());
+        if members > 0 && ready == 0 && !std::mem::replace(&mut fresh, true) {
+            tokio::time::sleep(OLD).await;
+            queues = management::queues(settings, &about).await?;
+        }
+        let Some(listed) = queues.iter().find(|listed| listed.name == queue) else { continue };
+        let held = if members == 0 { 0 } else { listed.messages.unwrap_or(0) };
         all.push(GroupInfo {
             topic: topic.clone(),
             group: group.to_owned(),
             dead_letters: dead_letters(listed),
-            members: Some(now.consumer_count()),
-            lag: Some(Count {
-                events: if now.consumer_count() == 0 {
-                    ready
-                } else {
-                    listed.messages.unwrap_or(0).max(ready)
-                },
-                exact: false,
-            }),
+            members: Some(members),
+            lag: Some(Count { events: ready.max(held), exact: members == 0 }),
             max_deliveries: limit(listed),
             ..GroupInfo::default()
         });
     }
-    // One binding per pattern.
-    all.sort_by(|a, b| (&a.topic, &a.group).cmp(&(&b.topic, &b.group)));
-    all.dedup_by(|a, b| (&a.topic, &a.group) == (&b.topic, &b.group));
     Ok(all)
 }
 

@@ -75,8 +75,7 @@ pub fn capabilities(topic: &str) -> Capabilities {
         dedup: false,
         seek_group: false,
         address_group: exchange,
-        // What members hold is told seconds late, and a lag of none that is not one would open gates.
-        lag: false,
+        lag: exchange,
         read_creates: exchange,
         max_event: Some(MAX_EVENT as u64),
         max_headers: None,
