@@ -46,20 +46,21 @@ pub async fn create(
             return Err(About::topic("create_group", topic).missing());
         }
         let queue = queue_of(topic, group);
-        let letters = match dead_letters {
-            Some(letters) => make_letters(&link, &about, letters).await?.then_some(letters),
-            None => None,
-        };
+        // First, so that there is no moment in which an event that dies has nowhere to go.
+        if let Some(letters) = dead_letters
+            && make_letters(&link, &about, letters).await?
+        {
+            made.push(format!("topic {letters}"));
+        }
         if make_queue(&link, &about, &queue, "quorum", &arguments_of_group(dead_letters)).await? {
             bind(&link, &about, &queue, topic, &rabbit.settings.bindings).await?;
-            made.push(format!("group {group} of topic {topic}"));
+            made.push(format!("group {group} on {topic}"));
         }
-        made.extend(letters.map(|letters| format!("dead-letter topic {letters}")));
     }
     if let (true, Some(letters)) = (topics.is_empty(), dead_letters) {
         let about = About::topic("create_group", letters);
         if make_letters(&*rabbit.admin(&about).await?, &about, letters).await? {
-            made.push(format!("dead-letter topic {letters}"));
+            made.push(format!("topic {letters}"));
         }
     }
     Ok(made)
