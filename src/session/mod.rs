@@ -120,9 +120,14 @@ impl Session {
 
     /// Where `--from` begins, refused before any I/O where this broker cannot begin there.
     pub fn start(&self, flag: &str, points: &[Point], topics: &[Name]) -> Result<Start, Failure> {
-        let start = point::start(flag, points, topics, &self.reference(topics))?;
+        let start = self.point(flag, points, topics)?;
         self.guard_start(flag, &start, topics)?;
         Ok(start)
+    }
+
+    /// What POINTs mean, where nothing is to begin there.
+    pub fn point(&self, flag: &str, points: &[Point], topics: &[Name]) -> Result<Start, Failure> {
+        point::start(flag, points, topics, &self.reference(topics))
     }
 
     /// What `--from` and `--to` choose, refused before any I/O where this broker cannot serve it.

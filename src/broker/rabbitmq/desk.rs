@@ -84,6 +84,11 @@ impl Desk {
         self.in_hand = 0;
     }
 
+    /// How many the server would give to others if we left.
+    pub fn open(&self) -> usize {
+        self.open.len()
+    }
+
     /// Whether something was lost that nobody has heard of.
     pub fn has_lost(&self) -> bool {
         !self.lost.is_empty()

@@ -237,10 +237,7 @@ pub fn is_tombstone(event: &Event) -> bool {
 pub fn named(event: &Event) -> Event {
     let (topic, position) = (event.topic(), letter_id(event));
     let copy = Event::new(topic, event.key(), event.headers(), event.payload(), event.timestamp(), position);
-    match event.extra() {
-        Some(extra) => copy.with_extra(extra.clone()),
-        None => copy,
-    }
+    copy.with_extra_of(event)
 }
 
 /// A name for a message in a queue, which has none of its own: its id if it has one, else a hash of what it says.

@@ -29,6 +29,10 @@ use crate::event::{Event, Name};
 const LOOK: Duration = Duration::from_millis(250);
 /// So many looks in a row must find nothing.
 const LOOKS: u32 = 3;
+/// How often, and how long after one another, it is looked whether what was given back is there: other members may have
+/// it by then.
+const LOOKS_BACK: u32 = 20;
+const PAUSE_BACK: Duration = Duration::from_millis(25);
 /// The longest that leaving takes: the server gives back what we held all the same when we are gone.
 const LEAVING: Duration = Duration::from_secs(5);
 /// For how long a queue may be missing after the server was away: its members find each other again.
@@ -286,7 +290,22 @@ impl Work {
         for tag in tags.drain(..) {
             let _ = channel.basic_cancel(tag, BasicCancelOptions::default()).await;
         }
+        let given_back = self.shared.desk().open();
         let _ = channel.basic_nack(0, BasicNackOptions { multiple: true, requeue: true }).await;
+        // It is there again a moment later, and who looks next shall not find the queue empty.
+        let queues: Vec<String> =
+            self.shared.desk().sources.iter().map(|source| source.queue.clone()).collect();
+        for _ in 0..if given_back > 0 { LOOKS_BACK } else { 0 } {
+            let mut there = 0;
+            for (about, queue) in self.abouts.iter().zip(&queues) {
+                let found = link.queue(about, queue).await.ok().flatten();
+                there += found.map_or(0, |found| found.message_count() as usize);
+            }
+            if there >= given_back {
+                break;
+            }
+            tokio::time::sleep(PAUSE_BACK).await;
+        }
         let _ = channel.close(200, short("done")).await;
         link.close().await;
     }

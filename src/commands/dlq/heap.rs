@@ -328,7 +328,7 @@ pub async fn reader(
 
 fn read_lines(path: &Path, lines: &mut BufReader<File>, number: &mut u64) -> anyhow::Result<Events> {
     let name = || format!("@{}", path.display());
-    let (mut batch, mut text) = (Batch::default(), Vec::new());
+    let (mut batch, mut text, mut extras) = (Batch::default(), Vec::new(), Vec::new());
     while batch.len() < CHUNK {
         text.clear();
         if lines.read_until(b'\n', &mut text).with_context(name)? == 0 {
@@ -340,14 +340,23 @@ fn read_lines(path: &Path, lines: &mut BufReader<File>, number: &mut u64) -> any
         }
         let parsed = line::parse(&text)
             .map_err(|error| Failure::usage(format!("{} line {number}: {error}", name())))?;
-        let line::Parsed { topic, position, timestamp, key, headers, payload, .. } = parsed;
+        let line::Parsed { topic, position, timestamp, key, headers, payload, extra, .. } = parsed;
         let topic: Name = topic.unwrap_or_default().into();
         // An id to ask for it by.
         let position =
             if position == Position::Unknown { Position::Offset(*number as i64) } else { position };
         batch.push(&topic, key.as_deref(), headers.as_headers(), payload.as_deref(), timestamp, position);
+        extras.push(extra);
     }
-    Ok(batch.finish())
+    let events = batch.finish();
+    if extras.iter().all(Option::is_none) {
+        return Ok(events);
+    }
+    let with = |(event, extra): (&Event, Option<_>)| match extra {
+        Some(extra) => event.clone().with_extra(extra),
+        None => event.clone(),
+    };
+    Ok(events.iter().zip(extras).map(with).collect())
 }
 
 /// A file of canonical lines that is there whole or not at all.
