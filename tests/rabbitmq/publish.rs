@@ -23,7 +23,7 @@ fn each_event_that_goes_nowhere_is_told_and_no_other() {
         let event = |n: usize| {
             let key = format!("{}.{}", if goes(n) { "in" } else { "out" }, n % 5);
             // Many are the same, so that nothing but the key tells them apart.
-            said("t", Some(&key), if n % 2 == 0 { "same" } else { "other" })
+            said("t", Some(&key), if n.is_multiple_of(2) { "same" } else { "other" })
         };
         let mut calls = Vec::new();
         for batch in 0..40 {

@@ -114,9 +114,9 @@ fn of_exchange(name: &str, kind: &str, queues: &[ListedQueue]) -> TopicInfo {
 
 /// `TOPIC/GROUP` of the queue whose letters lie there: by our own names it is in the name of the place.
 fn owner(queue: &str, letters: &str) -> Option<String> {
-    let bare = letters.strip_suffix(".dlq")?;
-    let topic_end = bare.char_indices().filter(|(_, c)| *c == '.').map(|(at, _)| at).last()?;
-    (bare == queue).then(|| format!("{}/{}", &bare[..topic_end], &bare[topic_end + 1..]))
+    let bare = letters.strip_suffix(".dlq").filter(|bare| *bare == queue)?;
+    let (topic, group) = bare.rsplit_once('.')?;
+    Some(format!("{topic}/{group}"))
 }
 
 fn of_queue(queue: &ListedQueue) -> TopicInfo {
