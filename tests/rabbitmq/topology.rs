@@ -52,3 +52,22 @@ fn a_tail_leaves_nothing_behind() {
         run(until("its queue is gone", || async { queues() == 0 }));
     }
 }
+
+#[test]
+fn a_binding_chooses_the_keys() {
+    let Some(vhost) = vhost() else { return };
+    let home = Home::new();
+    let url = vhost.url();
+    let evcat = |args: &[&str]| Running::new(home.command(args).env("EVCAT_BROKER", &url)).end();
+    evcat(&["topics", "create", "t"]).ok();
+    // Comes to its end at once, and has made the group.
+    evcat(&["subscribe", "t", "-g", "eu", "--binding", "eu.*", "--binding", "de.#", "--no-follow"]).ok();
+    for key in ["eu.1", "de.1.2"] {
+        evcat(&["publish", "t", key, "-k", key]).ok();
+    }
+    evcat(&["publish", "t", "x", "-k", "us.1"]).exit(1).said("us.1");
+    let got = evcat(&["subscribe", "t", "-g", "eu", "--no-follow", "-o", "raw"]).ok().out;
+    assert_eq!(got, "eu.1\nde.1.2\n");
+    let mut local = home.command(&["tail", "t", "--binding", "eu.*"]);
+    Running::new(&mut local).end().exit(2).said("--binding");
+}

@@ -1,4 +1,4 @@
-"""RabbitMQ, one node: it runs in the Debian 13 of the stage `trixie`, with all that it writes in its own directory."""
+"""RabbitMQ, one node: it runs in a Debian of its own (the stages trixie and bookworm), and writes into its directory."""
 import base64
 import json
 import secrets
@@ -9,7 +9,6 @@ import urllib.request
 
 from instance import HOME
 
-ROOT = HOME / "trixie"
 TLS = HOME / "tls"
 # In order: AMQP, AMQP over TLS, the management API, Erlang's own, and its name server's.
 PORTS = ["amqp", "amqps", "management", "dist", "epmd"]
@@ -22,6 +21,8 @@ VARIANTS = {
     "secure": [],
     # More free disk is wanted than there is, so that it takes no publish from the first moment on.
     "alarm": ["disk_free_limit.absolute = 1PB"],
+    # The RabbitMQ 3.10 of Debian 12.
+    "old": [],
 }
 
 
@@ -35,18 +36,19 @@ class RabbitMQ:
 
     def __init__(self, variant):
         self.variant = variant
+        self.root = HOME / ("bookworm" if variant == "old" else "trixie")
 
     def label(self):
         return f"{self.name}:{self.variant}".rstrip(":")
 
     def server(self):
-        found = sorted((ROOT / "usr/lib/rabbitmq/lib").glob("rabbitmq_server-*"))
-        return "/" + str(found[-1].relative_to(ROOT)) if found else None
+        found = sorted((self.root / "usr/lib/rabbitmq/lib").glob("rabbitmq_server-*"))
+        return "/" + str(found[-1].relative_to(self.root)) if found else None
 
     def missing(self):
         """Why it cannot run on this machine."""
-        if not (ROOT / ".pin").exists() or not self.server():
-            return f"{ROOT} is not there; run tests/brokers/provision.sh"
+        if not (self.root / ".pin").exists() or not self.server():
+            return f"{self.root} is not there; run tests/brokers/provision.sh"
         if self.variant == "secure" and not (TLS / "ca.pem").exists():
             return f"{TLS / 'ca.pem'} is not there; run tests/brokers/provision.sh"
         return None if shutil.which("unshare") else "unshare is not installed"
@@ -113,7 +115,7 @@ class RabbitMQ:
         }
         # The name server dies with the machine that it was started for; started by that one, it would outlive it.
         inside = f"setpriv --pdeathsig KILL epmd -address 127.0.0.1 & exec {self.server()}/sbin/rabbitmq-server"
-        root, data = shlex.quote(str(ROOT)), shlex.quote(str(node.dir))
+        root, data = shlex.quote(str(self.root)), shlex.quote(str(node.dir))
         outside = (
             f"mount -t proc proc {root}/proc && mount --bind /dev {root}/dev && mount --bind {data} {root}/data"
             f" && exec chroot {root} sh -c {shlex.quote(inside)}"
