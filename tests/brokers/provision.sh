@@ -137,6 +137,7 @@ debian() {
     printf '#!/bin/sh\nexit 101\n' >usr/sbin/policy-rc.d
     chmod +x usr/sbin/policy-rc.d
     cp /etc/resolv.conf etc/
+    grep -qs localhost etc/hosts || echo "127.0.0.1 localhost" >>etc/hosts
     chroot . sh -c "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
         --no-install-recommends rabbitmq-server"
     [[ -d usr/lib/rabbitmq/lib/rabbitmq_server-$2 ]] || die "Debian $1 has no RabbitMQ $2"

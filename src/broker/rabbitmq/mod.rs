@@ -25,6 +25,7 @@ mod settings;
 mod subscription;
 mod table;
 mod topics;
+mod work;
 
 use std::sync::Arc;
 
