@@ -6,9 +6,13 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use evcat::broker::{PublishOptions, Received, Settlement, Source, Stop, SubscribeOptions};
+
+use crate::brokers::{Private, or_skip};
 use crate::rabbit::Vhost;
 use crate::rig::{Home, Ran, Running};
-use crate::vhost;
+use crate::suite::{DEADLINE, run};
+use crate::{drained, said, vhost, with_group};
 
 struct Site {
     home: Home,
@@ -128,4 +132,47 @@ fn what_the_server_itself_gives_up_goes_back_to_its_queue_alone() {
     let again = site.letters("dead", &[]);
     assert_eq!(again.len(), 3, "they died a second time");
     assert_eq!(again[0]["failure"]["replays"], 1, "and it is known that they had been put back");
+}
+
+/// A quorum queue counts each look as a failed delivery, and drops or gives away what has failed too often.
+fn letters_outlive_many_looks(vhost: &Vhost) {
+    run(async {
+        let broker = with_group(&vhost.url(), "t", "g").await;
+        let letters = || Source::DeadLetters { dlq: "t.g.dlq".into(), chosen: None };
+        let publisher = broker.publisher(PublishOptions::default()).await.unwrap();
+        let sent = publisher.send((0..5).map(|n| said("t.g.dlq", None, &n.to_string())).collect()).await;
+        assert!(sent.iter().all(Result::is_ok), "{sent:?}");
+        let options = SubscribeOptions {
+            stop: Stop::Now,
+            in_flight: 10,
+            lease: DEADLINE,
+            grace: DEADLINE,
+            ordered: false,
+        };
+        for look in 0..25 {
+            let member = broker.subscription(letters(), options.clone()).await.unwrap();
+            let mut seen = 0;
+            while let Received::Deliveries(deliveries) = member.receive().await.unwrap() {
+                seen += deliveries.len();
+                let release =
+                    deliveries.iter().map(|delivery| (delivery.token, Settlement::Release)).collect();
+                member.settle(release).await.unwrap();
+            }
+            member.close().await.unwrap();
+            assert_eq!(seen, 5, "look {look}");
+        }
+        assert_eq!(drained(&broker, letters()).await.len(), 5);
+    });
+}
+
+#[test]
+fn letters_that_are_looked_at_often_stay() {
+    let Some(vhost) = vhost() else { return };
+    letters_outlive_many_looks(&vhost);
+}
+
+#[test]
+fn letters_that_are_looked_at_often_stay_on_3_10_too() {
+    let Some(server) = or_skip(Private::up("rabbitmq:old")) else { return };
+    letters_outlive_many_looks(&Vhost::new(server.url()));
 }
