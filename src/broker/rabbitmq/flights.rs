@@ -18,7 +18,7 @@ use lapin::{Channel, Confirmation};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::error::{About, is_missing};
+use super::error::About;
 use super::link::{Link, Patience, is_lost};
 use super::message::{Making, Outgoing, to_message};
 use super::name::Place;
@@ -28,6 +28,9 @@ use crate::event::{Event, Name, Position};
 
 /// Room in the one frame of a message's headers for what is not headers.
 const FRAME_ROOM: usize = 1024;
+
+/// Between two tries of a connection that was made and lost.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// What one call wants to publish, and where its answers go.
 pub struct Batch {
@@ -140,7 +143,15 @@ impl Tower {
         let out = to_message(&event, &making).map_err(|why| about.error(Kind::Rejected, why))?;
         let patience = Patience::now(&self.settings);
         loop {
-            let line = self.line(&about, patience).await?;
+            let line = match self.line(&about, patience).await {
+                // It was reached, and lost again at once.
+                Err(error) if error.kind() == Kind::Unreachable && !patience.is_over() => {
+                    self.line = None;
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
+                }
+                line => line?,
+            };
             let room = line.link.frame_max().saturating_sub(FRAME_ROOM);
             if out.header_bytes > room {
                 let message = format!(
@@ -187,11 +198,12 @@ impl Tower {
         }
         if self.line.is_none() {
             let link = Link::open(&self.settings, about, patience).await?;
-            let channel = link.channel(about).await?;
-            channel
-                .confirm_select(ConfirmSelectOptions::default())
-                .await
-                .map_err(|error| about.map(&error))?;
+            let channel = Link::soon(about, async {
+                let channel = link.channel(about).await?;
+                let confirming = channel.confirm_select(ConfirmSelectOptions::default()).await;
+                confirming.map(|()| channel).map_err(|error| about.map(&error))
+            });
+            let channel = channel.await?;
             self.returned.clear();
             self.line = Some(Line { link, channel, known: HashSet::new() });
         }
@@ -205,7 +217,7 @@ impl Tower {
         if line.known.contains(topic) {
             return Ok(true);
         }
-        let exists = match line.link.exchange(about, exchange).await {
+        let exists = match Link::soon(about, line.link.exchange(about, exchange)).await {
             // It is seen when the message itself is sent.
             Err(error) if error.kind() == Kind::Unreachable => return Ok(true),
             other => other?,
@@ -259,16 +271,12 @@ impl Tower {
                 }
                 Ok(Receipt { position: Position::Unknown, duplicate: false })
             }
-            Err(error) if is_missing(&error) => {
-                self.line = None;
-                let found = about.map(&error);
-                let of_it = found.detail().message.contains(&format!("'{}'", waiting.exchange));
-                Err(if of_it { found } else { in_doubt(&about, &found.detail().message) })
-            }
             Err(error) => {
+                // A refusal closes the channel for all that is under way, and names the exchange that it is about.
                 let why = about.map(&error);
+                let named = why.detail().message.contains(&format!("'{}'", waiting.exchange));
                 match why.kind() {
-                    Kind::Denied => Err(why),
+                    Kind::NotFound | Kind::Denied if named => Err(why),
                     _ => Err(in_doubt(&about, &why.detail().message)),
                 }
             }

@@ -38,6 +38,11 @@ impl Patience {
         Patience { longest: settings.timeout, since: Instant::now() }
     }
 
+    /// Whether there is none left.
+    pub fn is_over(&self) -> bool {
+        self.left().is_some_and(|left| left.is_zero())
+    }
+
     /// What is left of it; `None`: for ever.
     fn left(&self) -> Option<Duration> {
         self.longest.map(|longest| longest.saturating_sub(self.since.elapsed()))
@@ -75,6 +80,12 @@ impl Link {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE[1]);
         }
+    }
+
+    /// An answer that is not for ever waited for: a server that has just started, or is about to end, may owe it.
+    pub async fn soon<T>(about: &About, asked: impl Future<Output = Result<T>>) -> Result<T> {
+        let silent = || about.error(Kind::Unreachable, "the server does not answer");
+        timeout(TRY, asked).await.unwrap_or_else(|_| Err(silent()))
     }
 
     /// A new channel. What the server refuses closes the channel it was asked on, so that a question that may be

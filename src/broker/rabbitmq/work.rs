@@ -296,7 +296,8 @@ impl Work {
                 Ok(link) => link,
                 Err(error) => break Err(error),
             };
-            match self.begin(link, false).await {
+            let about = self.abouts[0].clone();
+            match Link::soon(&about, self.begin(link, false)).await {
                 Ok(at_work) => break Ok(at_work),
                 // Right after a start its queues are not all there yet.
                 Err(error) if begun.elapsed() > RETURN && error.kind() != Kind::Unreachable => {
