@@ -120,8 +120,14 @@ async fn dispatch(command: Command, setup: &Setup) -> anyhow::Result<Outcome> {
             Command::Completions(args) => commands::completions::run(args),
             Command::Profiles(args) => Box::pin(commands::profiles::run(args, setup)).await,
             Command::Publish(args) => Box::pin(commands::publish::run(args, &setup.session()?)).await,
-            Command::Subscribe(args) => Box::pin(commands::subscribe::run(args, &setup.session()?)).await,
-            Command::Tail(args) => Box::pin(commands::tail::run(args, &setup.session()?)).await,
+            Command::Subscribe(args) => {
+                let session = setup.session_bound(args.binding())?;
+                Box::pin(commands::subscribe::run(args, &session)).await
+            }
+            Command::Tail(args) => {
+                let session = setup.session_bound(args.binding())?;
+                Box::pin(commands::tail::run(args, &session)).await
+            }
             Command::Replay(args) => Box::pin(commands::replay::run(args, &setup.session()?)).await,
             Command::Dlq(args) => Box::pin(commands::dlq::run(args, &setup.session()?)).await,
             Command::Topics(args) => Box::pin(commands::topics::run(args, &setup.session()?)).await,

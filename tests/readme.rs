@@ -5,7 +5,7 @@
 //! `EVCAT_BLESS=1 cargo test --test readme` writes what is printed now into the README: read the difference.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
-#[cfg(feature = "kafka")]
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
 #[path = "support/brokers.rs"]
 mod brokers;
 
@@ -54,6 +54,7 @@ fn level(text: &str) -> String {
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "DATE"),
         (r"\d\d:\d\d:\d\d(\.\d+)?", "TIME"),
         (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "ID"),
+        (r"\b[0-9a-f]{12}\b", "ID"),
         (r"\brun [a-z0-9]{4}\b", "run RUN"),
         (r"\b\d+(\.\d+)?(ms|s|m)\b", "DUR"),
         (r"[ \t]+", " "),
@@ -159,14 +160,30 @@ fn the_sessions_of_the_readme_print_what_they_say() {
     compare(&steps, &printed);
 }
 
-/// The story runs as it stands on a Kafka that holds nothing else: only the URL is another.
+/// The story runs as it stands on a broker that holds nothing else, where only the URL is another. What a step prints
+/// there instead stands beside words of its command.
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+fn story_on(url: &str, instead: &[(&str, &str)], last: &str) {
+    let mut steps = steps(&readme());
+    let begin = steps.iter().position(|step| step.command.starts_with("export EVCAT_BROKER=")).unwrap();
+    steps.drain(..begin);
+    let shown = evcat::settings::endpoint::mask(url);
+    for step in &mut steps {
+        if let Some((_, expected)) = instead.iter().find(|(words, _)| step.command.contains(words)) {
+            step.expected = (*expected).into();
+        }
+        step.expected = step.expected.replace("local:tour.db", &shown);
+        step.command = step.command.replace("local:tour.db", url);
+    }
+    let email = steps.iter_mut().rfind(|step| step.command.contains("-g email")).unwrap();
+    email.expected = last.into();
+    compare(&steps, &printed(&steps));
+}
+
 #[cfg(feature = "kafka")]
 #[test]
 fn the_story_of_the_readme_runs_on_kafka_too() {
     let Some(kafka) = brokers::or_skip(brokers::Private::up("kafka")) else { return };
-    let mut steps = steps(&readme());
-    let begin = steps.iter().position(|step| step.command.starts_with("export EVCAT_BROKER=")).unwrap();
-    steps.drain(..begin);
     // What it prints is the same, but for this: a position has a partition, a put-back is an event of its topic which
     // all groups get and all but one skip, and the end of a transaction has a place in the log.
     let on_kafka = [
@@ -200,16 +217,42 @@ invoice orders 0 ~2 DUR 0
 shipping orders 0 0 - 0",
         ),
     ];
-    for step in &mut steps {
-        if let Some((_, expected)) = on_kafka.iter().find(|(words, _)| step.command.contains(words)) {
-            step.expected = (*expected).into();
-        }
-        step.expected = step.expected.replace("local:tour.db", kafka.url());
-        step.command = step.command.replace("local:tour.db", kafka.url());
-    }
-    let last = steps.iter_mut().rfind(|step| step.command.contains("-g email")).unwrap();
-    last.expected = "done: 0 acked, 0 dead, 0 given back, 1 skipped".into();
-    compare(&steps, &printed(&steps));
+    story_on(kafka.url(), &on_kafka, "done: 0 acked, 0 dead, 0 given back, 1 skipped");
+}
+
+#[cfg(feature = "rabbitmq")]
+#[test]
+fn the_story_of_the_readme_runs_on_rabbitmq_too() {
+    let Some(rabbit) = brokers::or_skip(brokers::Private::up("rabbitmq")) else { return };
+    // A queue has no positions, so that letters have names of their own; they are seen by taking them; and what is put
+    // back is confirmed and then settled, which is two steps.
+    let on_rabbit = [
+        (
+            "exit 65",
+            "carrier is silent
+TIME dead - A-17 1 try, exit 65: carrier is silent -> orders.shipping.dlq -
+done: 0 acked, 1 dead, 0 given back",
+        ),
+        (
+            "dlq peek",
+            "looking takes what waits in orders.shipping.dlq from its other readers until this ends, and counts as a delivery; all is given back
+ID DIED FROM GROUP TRIES BACK KEY ERROR
+ID TIME orders shipping 1 0 A-17 exit 65: carrier is silent
+1 of 1 (-o json has everything)",
+        ),
+        (
+            "dlq replay",
+            "looking takes what waits in orders.shipping.dlq from its other readers until this ends, and counts as a delivery; all is given back
+PLAN
+ from orders.shipping.dlq on local:tour.db
+ chosen 1 of 1 all of them
+ into shipping of orders 1 the group that failed, and nobody else
+ seen by shipping alone
+ how stored first, then settled: a crash can put one back twice, and loses none
+run RUN on local:tour.db: 1 put back, 0 failed in DUR; 0 still wait",
+        ),
+    ];
+    story_on(rabbit.url(), &on_rabbit, "done: 0 acked, 0 dead, 0 given back");
 }
 
 #[test]

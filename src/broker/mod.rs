@@ -23,6 +23,8 @@ mod subscription;
 pub mod kafka;
 #[cfg(feature = "local")]
 pub mod local;
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
 
 pub use capability::{Ability, Capabilities, Order, abilities, missing};
 pub use error::{Detail, Error, Kind, Result};
@@ -79,11 +81,12 @@ pub trait Broker: Send + Sync {
     /// Deletes a topic, its events and its groups. Behaviour: [`Kind::NotFound`] where there is none.
     async fn delete_topic(&self, topic: &str) -> Result<()>;
 
-    /// The groups of the topics a glob matches.
+    /// The groups of the topics a glob matches. Behaviour: [`Kind::Unsupported`] where this broker cannot list them.
     async fn groups(&self, topics: &str) -> Result<Vec<GroupInfo>>;
 
-    /// This group on this topic, if it is there; since when its oldest event waits may be left out. A broker where others
-    /// cost a look, or may not be looked at, has a way of its own.
+    /// This group on this topic, if it is there; since when its oldest event waits may be left out. Behaviour: answers also
+    /// where groups cannot be listed (RabbitMQ by AMQP alone: a queue is found by its name). A broker where others cost a
+    /// look, or may not be looked at, has a way of its own.
     async fn group(&self, topic: &str, group: &str) -> Result<Option<GroupInfo>> {
         let all = self.groups(&globset::escape(topic)).await?;
         Ok(all.into_iter().find(|known| known.group == group && known.topic == topic))

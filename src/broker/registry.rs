@@ -75,6 +75,26 @@ pub const BACKENDS: &[Backend] = &[
         #[cfg(not(feature = "kafka"))]
         client: || "not compiled in".into(),
     },
+    Backend {
+        name: "rabbitmq",
+        schemes: &["amqp", "amqps"],
+        #[cfg(feature = "rabbitmq")]
+        capabilities: super::rabbitmq::capabilities,
+        #[cfg(not(feature = "rabbitmq"))]
+        capabilities: |_| Capabilities::default(),
+        #[cfg(feature = "rabbitmq")]
+        options: super::rabbitmq::OPTIONS,
+        #[cfg(not(feature = "rabbitmq"))]
+        options: &[],
+        #[cfg(feature = "rabbitmq")]
+        open: Some(super::rabbitmq::open),
+        #[cfg(not(feature = "rabbitmq"))]
+        open: None,
+        #[cfg(feature = "rabbitmq")]
+        client: super::rabbitmq::client,
+        #[cfg(not(feature = "rabbitmq"))]
+        client: || "not compiled in".into(),
+    },
 ];
 
 /// The row of a scheme.

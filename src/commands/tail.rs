@@ -36,6 +36,9 @@ pub struct TailArgs {
     /// End before that
     #[arg(long, visible_alias = "until", value_name = "POINT", value_parser = point::parse)]
     to: Vec<Point>,
+    /// A pattern of the keys to see of a RabbitMQ exchange
+    #[arg(long, value_name = "PATTERN")]
+    binding: Vec<String>,
     /// End at the end as it is now, instead of waiting for new events
     #[arg(long)]
     no_follow: bool,
@@ -79,6 +82,13 @@ struct Plan {
     until: watch::Until,
 }
 
+impl TailArgs {
+    /// `--binding`: what the broker has to know when it is opened.
+    pub fn binding(&self) -> &[String] {
+        &self.binding
+    }
+}
+
 /// Runs it.
 pub async fn run(args: TailArgs, session: &Session) -> anyhow::Result<Outcome> {
     let TailArgs {
@@ -86,6 +96,7 @@ pub async fn run(args: TailArgs, session: &Session) -> anyhow::Result<Outcome> {
         last,
         from,
         to,
+        binding,
         no_follow,
         count,
         idle_exit,
@@ -95,6 +106,7 @@ pub async fn run(args: TailArgs, session: &Session) -> anyhow::Result<Outcome> {
         filter,
         output,
     } = args;
+    session.binds(&binding)?;
     check(session, &topics, partition, browse)?;
     let filter = Filter::resolve(&filter)?;
     if filter.has_selection() && output.format.is_some() {

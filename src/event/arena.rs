@@ -125,6 +125,14 @@ impl Event {
         Event { extra: Some(Box::new(extra)), ..self }
     }
 
+    /// The same event with those of another, if it has any.
+    pub fn with_extra_of(self, other: &Event) -> Event {
+        match other.extra() {
+            Some(extra) => self.with_extra(extra.clone()),
+            None => self,
+        }
+    }
+
     /// One event in a buffer of its own. Many go through a [`Batch`].
     pub fn new(
         topic: &Name,

@@ -8,7 +8,7 @@ use super::split::{Piece, What};
 use super::{Broken, Chunk};
 use crate::event::cloudevents::{self, Binding};
 use crate::event::line::{self, Parsed};
-use crate::event::{Batch, Event, Headers, HeadersBuf, Millis, Name, Position, Slice, time, trace};
+use crate::event::{Batch, Event, Extra, Headers, HeadersBuf, Millis, Name, Position, Slice, time, trace};
 use crate::flow::failures;
 
 /// What the flags say about every event.
@@ -95,6 +95,8 @@ pub(super) struct Shaper {
     made: u64,
     scratch: HeadersBuf,
     empty: Name,
+    /// Properties that canonical lines had, and of which event of the batch.
+    extras: Vec<(usize, Extra)>,
 }
 
 /// The parts that are the same for all events of a batch, copied into it once.
@@ -106,7 +108,7 @@ struct Same {
 
 impl Shaper {
     pub fn new(shape: Shape) -> Shaper {
-        Shaper { shape, made: 0, scratch: HeadersBuf::default(), empty: "".into() }
+        Shaper { shape, made: 0, scratch: HeadersBuf::default(), empty: "".into(), extras: Vec::new() }
     }
 
     /// Events that may still be made, where that is bounded: `--id` names one.
@@ -146,6 +148,13 @@ impl Shaper {
             Broken { before, number, why, raw }
         }));
         chunk.events = batch.finish();
+        if !self.extras.is_empty() {
+            let mut events = chunk.events.to_vec();
+            for (at, extra) in self.extras.drain(..) {
+                events[at] = events[at].clone().with_extra(extra);
+            }
+            chunk.events = events.into();
+        }
     }
 
     /// An event that comes from no input: a payload of the command line, a tombstone.
@@ -228,7 +237,7 @@ impl Shaper {
             );
         }
         let parsed = line::parse(bytes).map_err(|error| error.to_string())?;
-        let Parsed { topic, partition, position: _, timestamp, key, mut headers, payload, extra: _ } = parsed;
+        let Parsed { topic, partition, position: _, timestamp, key, mut headers, payload, extra } = parsed;
         let shape = &self.shape;
         let topic: Name = match (&shape.topic, topic) {
             (Some(topic), _) => topic.clone(),
@@ -253,6 +262,9 @@ impl Shaper {
                 trace::inject(&mut headers, parent, state.as_deref());
             }
             let headers = headers.as_headers();
+            if let Some(extra) = &extra {
+                self.extras.push((batch.len(), extra.clone()));
+            }
             batch.push(&topic, key.as_deref(), headers, payload.as_deref(), timestamp, position.clone());
             self.made += 1;
         }

@@ -71,12 +71,28 @@ impl Endpoint {
     }
 }
 
+/// The option by which a backend is told patterns of keys.
+const BINDING: &str = "binding";
+
+fn has_bindings(backend: &str) -> bool {
+    let found = BACKENDS.iter().find(|known| known.name == backend);
+    found.is_some_and(|backend| backend.options.iter().any(|(key, _)| *key == BINDING))
+}
+
 impl Setup {
     /// Makes the chosen broker, without I/O on it.
     pub fn session(&self) -> anyhow::Result<Session> {
-        let choice = Choice::make(self.global.broker.as_deref(), self.environment)?;
+        self.session_bound(&[])
+    }
+
+    /// The same with patterns of keys for what is bound; where there is no such thing, [`Session::binds`] refuses it.
+    pub fn session_bound(&self, binding: &[String]) -> anyhow::Result<Session> {
+        let mut choice = Choice::make(self.global.broker.as_deref(), self.environment)?;
         if choice.by_default && !self.ui.err.terminal {
             self.ui.status("broker: local: (neither -b nor EVCAT_BROKER is set)");
+        }
+        if !binding.is_empty() && has_bindings(choice.endpoint.backend) {
+            choice.options.push((BINDING.to_owned(), binding.join(",")));
         }
         self.open(choice)
     }
@@ -100,6 +116,16 @@ impl Setup {
 }
 
 impl Session {
+    /// Refuses `--binding` where nothing is bound.
+    pub fn binds(&self, binding: &[String]) -> Result<(), Failure> {
+        let backend = self.endpoint.backend;
+        match binding.is_empty() || has_bindings(backend) {
+            true => Ok(()),
+            false => Err(Failure::usage(format!("--binding: {backend} has no bindings"))
+                .hint("bindings belong to RabbitMQ's exchanges; filters work everywhere: --key 'GLOB'")),
+        }
+    }
+
     /// Opens another broker (`--to-broker`): its own options, the same clock and patience.
     pub fn second(&self, given: &str) -> anyhow::Result<(Endpoint, Arc<dyn Broker>)> {
         let choice = Choice::of(given, self.environment)?;
@@ -120,9 +146,14 @@ impl Session {
 
     /// Where `--from` begins, refused before any I/O where this broker cannot begin there.
     pub fn start(&self, flag: &str, points: &[Point], topics: &[Name]) -> Result<Start, Failure> {
-        let start = point::start(flag, points, topics, &self.reference(topics))?;
+        let start = self.point(flag, points, topics)?;
         self.guard_start(flag, &start, topics)?;
         Ok(start)
+    }
+
+    /// What POINTs mean, where nothing is to begin there.
+    pub fn point(&self, flag: &str, points: &[Point], topics: &[Name]) -> Result<Start, Failure> {
+        point::start(flag, points, topics, &self.reference(topics))
     }
 
     /// What `--from` and `--to` choose, refused before any I/O where this broker cannot serve it.

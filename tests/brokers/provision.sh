@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Puts the test brokers on this machine, without Docker:  provision.sh [all | kafka | tls | clients | kcat]...
+# Puts the test brokers on this machine, without Docker:  provision.sh [all | kafka | tls | clients | kcat | trixie | bookworm]...
 #
 # Everything lies in $BROKERS_HOME (default: target/brokers of this project), one directory per stage. A stage whose
 # pin has not changed is left alone, so a second run costs nothing. One that cannot be had prints UNAVAILABLE and why,
 # and the others go on; with EVCAT_REQUIRE_ALL=1 the script then ends with 1.
-# Needed: openssl (tls); Java 17 and Maven (kafka); Python 3 with venv (clients); kcat, which root gets from apt.
+# Needed: openssl (tls); Java 17 and Maven (kafka); Python 3 with venv (clients); kcat, which root gets from apt;
+# root and apt (trixie and bookworm, where RabbitMQ runs).
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -14,7 +15,7 @@ home=$(cd "$home" && pwd)
 # shellcheck source=tests/brokers/versions.env
 . "$here/versions.env"
 
-all=(tls kafka clients kcat)
+all=(tls kafka clients kcat trixie bookworm)
 missing=0
 
 die() {
@@ -92,8 +93,9 @@ make_kafka() {
 make_clients() {
     needs python3
     python3 -m venv .
-    bin/pip install -q --disable-pip-version-check "confluent-kafka==$CONFLUENT_KAFKA_VERSION"
-    bin/python -c 'import confluent_kafka'
+    bin/pip install -q --disable-pip-version-check "confluent-kafka==$CONFLUENT_KAFKA_VERSION" \
+        "pika==$PIKA_VERSION"
+    bin/python -c 'import confluent_kafka, pika'
 }
 
 make_kcat() {
@@ -106,12 +108,51 @@ make_kcat() {
     ln -s "$(command -v kcat)" kcat
 }
 
+# A Debian in a directory, for servers that are newer or older than this machine's: whoever starts one of them enters it
+# by chroot in a mount namespace of its own, so nothing of it is installed here and no mount outlives its process.
+make_trixie() {
+    debian trixie "$RABBITMQ_VERSION"
+}
+
+make_bookworm() {
+    debian bookworm "$RABBITMQ_OLD_VERSION"
+}
+
+# debian SUITE RABBITMQ
+debian() {
+    [[ $(id -u) == 0 ]] || die "only root can make a chroot"
+    command -v apt-get >/dev/null || die "there is no apt, whose settings it takes over"
+    if ! command -v debootstrap >/dev/null; then
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends debootstrap
+    fi
+    local mirror own proxy
+    own=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+    # The mirror and the proxy that this machine's apt uses; without one, debootstrap's own.
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' "Codename: $own" 'Created-By: Packages' | head -1)
+    proxy=$(apt-config dump --format '%v' Acquire::http::Proxy)
+    [[ -z $proxy ]] || export http_proxy=$proxy
+    debootstrap --variant=minbase --include=ca-certificates "$1" "$PWD" ${mirror:+"$mirror"}
+    apt-config dump | grep -E '^Acquire::(http|https|Retries|Check)' >etc/apt/apt.conf.d/99host || true
+    printf '#!/bin/sh\nexit 101\n' >usr/sbin/policy-rc.d
+    chmod +x usr/sbin/policy-rc.d
+    cp /etc/resolv.conf etc/
+    grep -qs localhost etc/hosts || echo "127.0.0.1 localhost" >>etc/hosts
+    chroot . sh -c "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+        --no-install-recommends rabbitmq-server"
+    [[ -d usr/lib/rabbitmq/lib/rabbitmq_server-$2 ]] || die "Debian $1 has no RabbitMQ $2"
+    mkdir data
+    rm -rf var/cache/apt/archives/*.deb
+}
+
 run() {
     case $1 in
         tls) stage tls 1 ;;
         kafka) stage kafka "$KAFKA_VERSION, log4j $LOG4J_VERSION, pom $(cksum <"$here/kafka/pom.xml")" ;;
-        clients) stage clients "confluent-kafka $CONFLUENT_KAFKA_VERSION" ;;
+        clients) stage clients "confluent-kafka $CONFLUENT_KAFKA_VERSION, pika $PIKA_VERSION" ;;
         kcat) stage kcat "from apt" ;;
+        trixie) stage trixie "rabbitmq $RABBITMQ_VERSION" ;;
+        bookworm) stage bookworm "rabbitmq $RABBITMQ_OLD_VERSION" ;;
         *) die "no stage '$1': all, ${all[*]}" ;;
     esac
 }

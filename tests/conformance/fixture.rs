@@ -5,12 +5,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 #[cfg(feature = "kafka")]
 use evcat::broker::kafka;
+#[cfg(feature = "rabbitmq")]
+use evcat::broker::rabbitmq;
 use evcat::broker::{Broker, Capabilities, Location, Result, Surroundings, local, open};
 
-#[cfg(feature = "kafka")]
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
 use crate::brokers;
 #[cfg(feature = "kafka")]
 use crate::kick;
+#[cfg(feature = "rabbitmq")]
+use crate::rabbit::Vhost;
 #[cfg(feature = "kafka")]
 use crate::scoped::Scoped;
 use crate::simulated::{self, Shape};
@@ -95,6 +99,23 @@ pub const FIXTURES: &[Fixture] = &[
             releases_at_once: false,
             counts_releases: false,
             knows_dead_letters: false,
+            keeps_by_count: false,
+        },
+    },
+    #[cfg(feature = "rabbitmq")]
+    Fixture {
+        name: "rabbitmq",
+        missing: || brokers::shared_rabbitmq().err(),
+        capabilities: rabbitmq::capabilities,
+        world: || Box::new(Vhost::new(&brokers::shared_rabbitmq().expect("asked for before"))),
+        lease: None,
+        wake: Duration::from_secs(1),
+        habits: Habits {
+            has_queues: true,
+            gives_up_order: false,
+            releases_at_once: false,
+            counts_releases: true,
+            knows_dead_letters: true,
             keeps_by_count: false,
         },
     },
@@ -236,22 +257,43 @@ const TOPICS: [(&str, &str); 3] = [
     ("topic.retention.ms", "-1"),
 ];
 
-#[cfg(feature = "kafka")]
-fn open_url(url: &str) -> Arc<dyn Broker> {
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+fn open_url(url: &str, options: &[(&str, &str)]) -> Arc<dyn Broker> {
     let (scheme, rest) = url.split_once(':').unwrap();
     let location = Location { scheme: scheme.into(), rest: rest.into() };
-    let options = TOPICS.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     open(&location, Surroundings { options, ..surroundings("/nonexistent".as_ref()) }).unwrap()
+}
+
+/// A virtual host of one case's own.
+#[cfg(feature = "rabbitmq")]
+impl World for Vhost {
+    fn connect(&self) -> Arc<dyn Broker> {
+        open_url(&self.url(), &[])
+    }
+
+    fn nowhere(&self) -> Arc<dyn Broker> {
+        open_url("amqp://127.0.0.1:1", &[])
+    }
+
+    /// There is nobody who could tell; what needs a server fails there.
+    fn nowhere_is_untouched(&self) -> bool {
+        true
+    }
+
+    fn cut(&self) {
+        Vhost::cut(self);
+    }
 }
 
 #[cfg(feature = "kafka")]
 impl World for Shared {
     fn connect(&self) -> Arc<dyn Broker> {
-        Arc::new(Scoped { broker: open_url(&self.url), prefix: self.prefix.clone() })
+        Arc::new(Scoped { broker: open_url(&self.url, &TOPICS), prefix: self.prefix.clone() })
     }
 
     fn nowhere(&self) -> Arc<dyn Broker> {
-        open_url(self.nowhere)
+        open_url(self.nowhere, &TOPICS)
     }
 
     /// There is nobody who could tell; what needs a server fails there.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evcat::broker::{Broker, Delivery, Kind, Settlement, Source, Start, Stop};
+use evcat::broker::{Broker, Delivery, Kind, Settlement, Source, Start, Stop, abilities};
 use evcat::event::{Event, HeadersBuf, Name, Position};
 use std::sync::Arc;
 
@@ -111,7 +111,7 @@ async fn a_batch_of_moves_acks_and_releases(rig: Rig) {
 /// One dead letter of group `g` in a run that works on it.
 async fn one_dead_letter(rig: &Rig) -> (Name, Name, Member, Delivery) {
     let topic = rig.topic_with_group("t", "g").await;
-    rig.group(&topic, "h", Start::Earliest).await;
+    rig.group(&topic, "h", rig.whole_history()).await;
     let letters: Name = "t.g.dlq".into();
     let source = group_of(&[topic.clone()], "g");
     rig.broker.create_group(&source, &Start::Latest, Some(&letters)).await.unwrap();
@@ -123,10 +123,20 @@ async fn one_dead_letter(rig: &Rig) -> (Name, Name, Member, Delivery) {
         member.settle(&got[0], how).await.unwrap();
         member.close().await;
     }
-    let mut run =
-        run(&rig.broker, &letters, rig.read(std::slice::from_ref(&letters), Start::Earliest).await).await;
+    let mut run = run_of_all(rig, &letters).await;
     let letter = run.take(1).await.remove(0);
     (topic, letters, run, letter)
+}
+
+/// A run over all dead letters: by their places, where one can look; from a queue they are taken.
+async fn run_of_all(rig: &Rig, letters: &Name) -> Member {
+    if rig.can(&abilities::HISTORY) {
+        let all = rig.read(std::slice::from_ref(letters), Start::Earliest).await;
+        return run(&rig.broker, letters, all).await;
+    }
+    let mut options = working(20);
+    options.stop = Stop::Now;
+    Member::of(&rig.broker, Source::DeadLetters { dlq: letters.clone(), chosen: None }, options).await
 }
 
 /// A run over these dead letters.
@@ -159,11 +169,15 @@ async fn what_is_put_back_is_seen_by_its_group_alone(rig: Rig) {
 async fn what_is_put_back_is_retried_and_dies_like_any_other(rig: Rig) {
     let (topic, letters, run, letter) = one_dead_letter(&rig).await;
     run.settle(&letter, moved(copy(&letter, &topic), Some("g"))).await.unwrap();
+    run.close().await;
     let mut member = rig.member(&topic, "g", working(1)).await;
-    for attempt in 1..=3 {
+    let tries = if rig.can(&abilities::RETRY_DELAY) { 3 } else { 1 };
+    for attempt in 1..=tries {
         let back = member.take(1).await;
+        assert_eq!((of(&back), back[0].event.topic()), (of(&[letter.clone()]), &topic));
+        assert_eq!(back[0].event.key(), letter.event.key(), "its key, whatever way it went");
         assert_eq!(back[0].attempt, Some(attempt));
-        let how = if attempt < 3 {
+        let how = if attempt < tries {
             Settlement::Retry(Duration::ZERO)
         } else {
             moved(copy(&back[0], &letters), None)
@@ -172,6 +186,8 @@ async fn what_is_put_back_is_retried_and_dies_like_any_other(rig: Rig) {
     }
     member.idle().await;
     assert_eq!(unsettled(&rig, &letters).await, ["0"], "it is a dead letter again, once");
+    let mut others = rig.member(&topic, "h", working(5)).await;
+    others.idle().await;
 }
 
 async fn what_is_put_back_counts_in_the_lag_and_moves_no_offset(rig: Rig) {
@@ -190,6 +206,16 @@ async fn what_is_put_back_counts_in_the_lag_and_moves_no_offset(rig: Rig) {
 
 /// The payloads of the dead letters that nobody has settled.
 async fn unsettled(rig: &Rig, letters: &Name) -> Vec<String> {
+    if !rig.can(&abilities::HISTORY) {
+        let mut run = run_of_all(rig, letters).await;
+        let mut all = Vec::new();
+        while let Some(some) = tokio::time::timeout(PATIENCE, run.step()).await.expect("the end comes") {
+            run.settle_all(some.iter().map(|delivery| delivery.token), Settlement::Release).await;
+            all.extend(of(&some));
+        }
+        run.close().await;
+        return all;
+    }
     let mut options = looking(std::slice::from_ref(letters), Start::Earliest, Stop::Now);
     options.unsettled = true;
     texts(&to_end(rig.broker.reader(options).await.unwrap()).await)

@@ -8,7 +8,7 @@
 #![allow(clippy::cloned_ref_to_slice_refs, clippy::unit_arg, reason = "the plainer words")]
 
 mod admin;
-#[cfg(feature = "kafka")]
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
 #[path = "../support/brokers.rs"]
 mod brokers;
 mod claim;
@@ -24,6 +24,9 @@ mod names;
 mod order;
 mod publish;
 mod queues;
+#[cfg(feature = "rabbitmq")]
+#[path = "../support/rabbit.rs"]
+mod rabbit;
 mod read;
 mod refuse;
 #[cfg(feature = "kafka")]

@@ -69,6 +69,17 @@ impl Scope {
         on(event, &self.add(event.topic()))
     }
 
+    fn cut_group(&self, info: GroupInfo) -> GroupInfo {
+        GroupInfo {
+            topic: self.cut(&info.topic).into(),
+            group: self.cut(&info.group).into(),
+            dead_letters: info.dead_letters.map(|name| self.cut(&name).into()),
+            settled: self.cut_places(&info.settled),
+            end: self.cut_places(&info.end),
+            ..info
+        }
+    }
+
     fn cut_event(&self, event: &Event) -> Event {
         on(event, &self.cut(event.topic()).into())
     }
@@ -124,15 +135,19 @@ impl Broker for Scoped {
 
     async fn groups(&self, topics: &str) -> Result<Vec<GroupInfo>> {
         let scope = self.scope();
-        let cut = |info: GroupInfo| GroupInfo {
-            topic: scope.cut(&info.topic).into(),
-            group: scope.cut(&info.group).into(),
-            dead_letters: info.dead_letters.map(|name| scope.cut(&name).into()),
-            settled: scope.cut_places(&info.settled),
-            end: scope.cut_places(&info.end),
-            ..info
-        };
-        Ok(self.broker.groups(&scope.add(topics)).await?.into_iter().map(cut).collect())
+        Ok(self
+            .broker
+            .groups(&scope.add(topics))
+            .await?
+            .into_iter()
+            .map(|info| scope.cut_group(info))
+            .collect())
+    }
+
+    async fn group(&self, topic: &str, group: &str) -> Result<Option<GroupInfo>> {
+        let scope = self.scope();
+        let found = self.broker.group(&scope.add(topic), &scope.add(group)).await?;
+        Ok(found.map(|info| scope.cut_group(info)))
     }
 
     async fn seek_group(&self, topic: &str, group: &str, to: &Start) -> Result<()> {

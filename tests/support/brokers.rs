@@ -28,6 +28,14 @@ pub fn kafka() -> Option<String> {
     or_skip(shared_kafka())
 }
 
+/// The same of RabbitMQ, where each test has a virtual host of its own (`support/rabbit.rs`).
+pub fn shared_rabbitmq() -> Result<String, String> {
+    let found = std::env::var("EVCAT_TEST_RABBITMQ").ok().filter(|url| !url.is_empty());
+    found.ok_or_else(|| {
+        "there is no RabbitMQ: EVCAT_TEST_RABBITMQ is not set (tests/run starts one and sets it)".into()
+    })
+}
+
 /// What is there; or `None`, after the reason was printed.
 ///
 /// # Panics
@@ -108,7 +116,7 @@ impl Private {
 
     /// Where it is; of a cluster, the addresses of all nodes in their order.
     pub fn url(&self) -> &str {
-        self.variable("EVCAT_TEST_KAFKA")
+        self.variable(&self.prefix())
     }
 
     /// SIGKILL. Nodes are counted from 1, as in the broker's own `node.id`.
@@ -139,7 +147,13 @@ impl Private {
     }
 
     fn dir(&self) -> &str {
-        self.variable("EVCAT_TEST_KAFKA_DIR")
+        self.variable(&format!("{}_DIR", self.prefix()))
+    }
+
+    /// What its variables begin with.
+    fn prefix(&self) -> String {
+        let kind = self.name.split(':').next().unwrap_or_default();
+        format!("EVCAT_TEST_{}", kind.to_uppercase())
     }
 
     fn does(&self, verb: &str, node: usize) {

@@ -1,4 +1,4 @@
-//! A link to a Kafka that is slow, that breaks, or that loses answers.
+//! A link to a broker that is slow, that breaks, or that loses answers.
 //!
 //! A broker tells its clients its own address, so that they would go past whoever stands between. Their port is put in the
 //! place of the broker's in every answer on its way.
@@ -55,6 +55,11 @@ impl Proxy {
     /// Where it listens.
     pub fn url(&self) -> String {
         format!("kafka://127.0.0.1:{}", self.port)
+    }
+
+    /// The same without a scheme.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     /// From now on requests arrive and answers do not.

@@ -6,9 +6,9 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 
 use super::choosing::{ChooseArgs, Chooser};
-use super::heap::{Dead, Dlq, Heap, Snapshot, must_hold_letters};
+use super::heap::{Dead, Dlq, Heap, Snapshot, must_hold_letters, source_of};
 use super::words::dead_letters;
-use crate::broker::{Kind, Received, Settlement, Source, Stop, SubscribeOptions, TAKEN_OVER};
+use crate::broker::{Kind, Received, Settlement, Stop, SubscribeOptions, TAKEN_OVER};
 use crate::event::{Name, Position};
 use crate::outcome::{Exit, Failure, Outcome};
 use crate::output::{confirm, words};
@@ -159,7 +159,7 @@ async fn settle(
 ) -> anyhow::Result<bool> {
     let lease = std::time::Duration::from_secs(30);
     let bar = session.ui.bar(Some(positions.len() as u64));
-    let source = Source::DeadLetters { dlq: dlq.clone(), chosen: Some(positions) };
+    let (source, mut wanted) = source_of(session, dlq, positions);
     let options =
         SubscribeOptions { stop: Stop::Now, in_flight: 1000, lease, grace: lease / 3, ordered: false };
     let subscription = session.broker.subscription(source, options).await?;
@@ -172,6 +172,11 @@ async fn settle(
         };
         match received {
             Received::Deliveries(deliveries) => {
+                let (deliveries, others) = wanted.part(deliveries);
+                if !others.is_empty() {
+                    let release = others.iter().map(|other| (other.token, Settlement::Release)).collect();
+                    subscription.settle(release).await?;
+                }
                 let items = deliveries.iter().map(|delivery| (delivery.token, Settlement::Ack)).collect();
                 for answer in subscription.settle(items).await? {
                     match answer {

@@ -1,12 +1,16 @@
 //! Where dead letters are read from: a topic of the broker, or a file that was kept.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::broker::{ReadOptions, Reader, Start, Stop, TopicInfo, abilities, nearest};
+use crate::broker::{
+    Delivery, ReadOptions, Reader, Received, Settlement, Source as LetterSource, Start, Stop,
+    SubscribeOptions, Subscription, TopicInfo, nearest,
+};
 use crate::commands::topics::literal;
 use crate::deadletter::{self, Letter};
 use crate::event::{Batch, Event, Events, Name, Position, cloudevents, line};
@@ -93,7 +97,13 @@ pub struct Heap<'a> {
 
 enum Source {
     Broker(Box<dyn Reader>),
-    File { path: PathBuf, lines: BufReader<File>, number: u64 },
+    /// Where nothing can be looked at: taken, and given back at the end.
+    Taken(Box<dyn Subscription>),
+    File {
+        path: PathBuf,
+        lines: BufReader<File>,
+        number: u64,
+    },
 }
 
 /// Events of a file that are handed over at a time.
@@ -104,9 +114,12 @@ impl<'a> Heap<'a> {
     pub async fn open(session: &'a Session, dlq: &Dlq, snapshot: Option<&Path>) -> anyhow::Result<Heap<'a>> {
         let (info, source) = match dlq {
             Dlq::Topic(name) => {
-                session.guard(&[("dlq", &abilities::PEEK)], name)?;
                 let info = describe(session, name).await?;
-                (info, Source::Broker(reader(session, name, Start::Earliest, Stop::Now, true).await?))
+                let source = match is_taken(session, name) {
+                    true => Source::Taken(take(session, &info).await?),
+                    false => Source::Broker(reader(session, name, Start::Earliest, Stop::Now, true).await?),
+                };
+                (info, source)
             }
             Dlq::File(path) => {
                 let file = File::open(path).with_context(|| format!("@{}", path.display()))?;
@@ -134,6 +147,26 @@ impl<'a> Heap<'a> {
                     crate::broker::Read::Events(events) => break events,
                     crate::broker::Read::CaughtUp => (),
                     crate::broker::Read::End => return Ok(None),
+                }
+            },
+            Source::Taken(subscription) => loop {
+                let received = tokio::select! {
+                    biased;
+                    () = self.session.stop.requested() => {
+                        self.stopped = true;
+                        return Ok(None);
+                    }
+                    received = subscription.receive() => received?,
+                };
+                match received {
+                    Received::Deliveries(deliveries) => {
+                        // Not shown to us again, and ours until the end.
+                        let release = |delivery: &Delivery| (delivery.token, Settlement::Release);
+                        subscription.settle(deliveries.iter().map(release).collect()).await?;
+                        break deliveries.into_iter().map(|delivery| delivery.event).collect();
+                    }
+                    Received::Revoking(_) | Received::Lost(_) => (),
+                    Received::End => return Ok(None),
                 }
             },
             Source::File { path, lines, number } => {
@@ -168,20 +201,72 @@ impl<'a> Heap<'a> {
                 let ends = reader.end().iter().map(|(_, position)| position.to_string());
                 Some(ends.collect::<Vec<_>>().join(" ")).filter(|ends| !ends.is_empty())
             }
-            Source::File { .. } => None,
+            Source::Taken(_) | Source::File { .. } => None,
         }
     }
 
     /// Gives back what looking needed; the snapshot is whole now, or not there if we were stopped.
     pub async fn close(self) -> anyhow::Result<()> {
-        if let Source::Broker(reader) = self.source {
-            reader.close().await?;
+        match self.source {
+            Source::Broker(reader) => reader.close().await?,
+            Source::Taken(subscription) => subscription.close().await?,
+            Source::File { .. } => (),
         }
         match self.snapshot {
             Some(snapshot) if !self.stopped => snapshot.finish(self.session),
             _ => Ok(()),
         }
     }
+}
+
+/// Whether dead letters can only be seen by taking them: there is no history that a reader could read.
+pub fn is_taken(session: &Session, dlq: &str) -> bool {
+    let have = session.broker.capabilities(dlq);
+    !(have.peek && have.read_history)
+}
+
+/// How dead letters are taken: `chosen` where they can be looked at, else all, and what is not wanted is released.
+pub fn source_of(session: &Session, dlq: &Name, chosen: Vec<Position>) -> (LetterSource, Wanted) {
+    let taken = is_taken(session, dlq);
+    let wanted = Wanted(taken.then(|| {
+        let mut wanted = HashMap::new();
+        chosen.iter().for_each(|position| *wanted.entry(position.clone()).or_default() += 1);
+        wanted
+    }));
+    (LetterSource::DeadLetters { dlq: dlq.clone(), chosen: (!taken).then_some(chosen) }, wanted)
+}
+
+/// Which of the letters that come are meant: all that were chosen, or so many of each name.
+pub struct Wanted(Option<HashMap<Position, usize>>);
+
+impl Wanted {
+    /// Parts those that are meant from those that are to be released.
+    pub fn part(&mut self, deliveries: Vec<Delivery>) -> (Vec<Delivery>, Vec<Delivery>) {
+        let Some(wanted) = &mut self.0 else { return (deliveries, Vec::new()) };
+        deliveries.into_iter().partition(|delivery| match wanted.get_mut(delivery.event.position()) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        })
+    }
+}
+
+/// Letters that are looked at are held so many at a time.
+const TAKEN: usize = 1000;
+
+/// Takes all that waits, and says so first.
+async fn take(session: &Session, info: &TopicInfo) -> anyhow::Result<Box<dyn Subscription>> {
+    let lease = std::time::Duration::from_secs(60);
+    let options =
+        SubscribeOptions { stop: Stop::Now, in_flight: TAKEN, lease, grace: lease / 3, ordered: false };
+    let source = LetterSource::DeadLetters { dlq: info.name.as_str().into(), chosen: None };
+    session.ui.status(format_args!(
+        "looking takes what waits in {} from its other readers until this ends, and counts as a delivery; all is given back",
+        info.name
+    ));
+    Ok(session.broker.subscription(source, options).await?)
 }
 
 /// What the broker says of this topic; a refusal with the nearest name where it is not there.
@@ -243,7 +328,7 @@ pub async fn reader(
 
 fn read_lines(path: &Path, lines: &mut BufReader<File>, number: &mut u64) -> anyhow::Result<Events> {
     let name = || format!("@{}", path.display());
-    let (mut batch, mut text) = (Batch::default(), Vec::new());
+    let (mut batch, mut text, mut extras) = (Batch::default(), Vec::new(), Vec::new());
     while batch.len() < CHUNK {
         text.clear();
         if lines.read_until(b'\n', &mut text).with_context(name)? == 0 {
@@ -255,14 +340,23 @@ fn read_lines(path: &Path, lines: &mut BufReader<File>, number: &mut u64) -> any
         }
         let parsed = line::parse(&text)
             .map_err(|error| Failure::usage(format!("{} line {number}: {error}", name())))?;
-        let line::Parsed { topic, position, timestamp, key, headers, payload, .. } = parsed;
+        let line::Parsed { topic, position, timestamp, key, headers, payload, extra, .. } = parsed;
         let topic: Name = topic.unwrap_or_default().into();
         // An id to ask for it by.
         let position =
             if position == Position::Unknown { Position::Offset(*number as i64) } else { position };
         batch.push(&topic, key.as_deref(), headers.as_headers(), payload.as_deref(), timestamp, position);
+        extras.push(extra);
     }
-    Ok(batch.finish())
+    let events = batch.finish();
+    if extras.iter().all(Option::is_none) {
+        return Ok(events);
+    }
+    let with = |(event, extra): (&Event, Option<_>)| match extra {
+        Some(extra) => event.clone().with_extra(extra),
+        None => event.clone(),
+    };
+    Ok(events.iter().zip(extras).map(with).collect())
 }
 
 /// A file of canonical lines that is there whole or not at all.

@@ -132,7 +132,8 @@ async fn where_to(session: &Session, dlq: &Name, dead: &Dead) -> anyhow::Result<
     let rules = Rules::of(dlq);
     let mut places = HashMap::new();
     if let Some(topic) = &dead.letter.origin.topic {
-        places.insert(topic.clone(), super::replay::place(session, topic).await?);
+        let group = dead.letter.group.as_deref();
+        places.insert(topic.clone(), super::replay::place_of(session, topic, group).await?);
     }
     let groups = |topic: &Name| match places.get(&**topic) {
         Some(place) if !place.groups.is_empty() => format!("; {} see it", place.groups.join(", ")),

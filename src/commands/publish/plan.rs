@@ -282,7 +282,7 @@ fn time(point: &Point, topic: Option<&Name>, session: &Session) -> Result<Millis
         Failure::usage(format!("--timestamp {point}: is not a time"))
             .hint("such as 2026-01-31T14:05:00Z, 14:05, 10m (ago), @1769868300")
     };
-    match session.start("--timestamp", std::slice::from_ref(point), &topics)? {
+    match session.point("--timestamp", std::slice::from_ref(point), &topics)? {
         Start::Time(at) => Ok(at),
         Start::Latest => Ok(session.now()),
         _ => Err(refuse()),

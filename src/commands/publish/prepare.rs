@@ -173,6 +173,7 @@ impl Prepare {
         }
         let headers = headers.as_ref().map_or(event.headers(), |list| list.as_headers());
         let position = event.position().clone();
-        Ok(Event::new(&topic, key.as_deref(), headers, event.payload(), event.timestamp(), position))
+        let made = Event::new(&topic, key.as_deref(), headers, event.payload(), event.timestamp(), position);
+        Ok(made.with_extra_of(event))
     }
 }

@@ -85,7 +85,7 @@ pub struct SubscribeArgs {
     /// At the end, wait so long for running handlers before they are killed and their events given back
     #[arg(long, value_name = "DUR", value_parser = duration::parse, default_value = "30s", help_heading = "Start and end")]
     drain: Duration,
-    /// A binding pattern of a RabbitMQ exchange
+    /// A pattern of the keys that a new group of a RabbitMQ exchange gets
     #[arg(long, value_name = "PATTERN", help_heading = "Start and end")]
     binding: Vec<String>,
 
@@ -244,6 +244,11 @@ pub struct Resolved {
 }
 
 impl SubscribeArgs {
+    /// `--binding`: what the broker has to know when it is opened.
+    pub fn binding(&self) -> &[String] {
+        &self.binding
+    }
+
     /// Checks everything that can be checked without the broker.
     pub fn resolve(self, session: &Session) -> Result<Resolved, Failure> {
         let SubscribeArgs {
@@ -275,11 +280,7 @@ impl SubscribeArgs {
         } = self;
         session.writable("subscribe")?;
         let group = group_of(&topics, group)?;
-        if !binding.is_empty() && session.endpoint.backend != "rabbitmq" {
-            let backend = session.endpoint.backend;
-            return Err(Failure::usage(format!("--binding: {backend} has no bindings"))
-                .hint("bindings belong to RabbitMQ's exchanges; filters work everywhere: --key 'GLOB'"));
-        }
+        session.binds(&binding)?;
         if command.is_empty() {
             let lanes = [
                 ("--concurrency", concurrency.is_some()),

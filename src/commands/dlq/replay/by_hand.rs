@@ -57,14 +57,15 @@ pub async fn edit(session: &Session, dead: &Dead, run: &str) -> anyhow::Result<O
     for (name, value) in dead.event.headers().iter().filter(|(name, _)| is_ours(name)) {
         headers.push(name, value);
     }
-    Ok(Some(Event::new(
+    let edited = Event::new(
         dead.event.topic(),
         parsed.key.as_deref(),
         headers.as_headers(),
         payload.as_deref(),
         dead.event.timestamp(),
         dead.event.position().clone(),
-    )))
+    );
+    Ok(Some(edited.with_extra_of(&dead.event)))
 }
 
 fn is_ours(name: &[u8]) -> bool {

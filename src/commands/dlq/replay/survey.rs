@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::edits::{Edits, difference};
+use crate::broker::Kind;
 use crate::commands::dlq::choosing::Chooser;
 use crate::commands::dlq::heap::{Dead, Dlq, Heap, must_hold_letters};
 use crate::commands::topics::literal;
@@ -32,6 +33,8 @@ pub struct Survey {
     /// Ids that do not wait.
     pub missing: Vec<String>,
     order: Vec<(u64, Turn)>,
+    /// Topics and groups that the broker was asked about.
+    asked: HashSet<(String, Option<String>)>,
 }
 
 /// Orders the letters of a key: by topic and place there, then by time, then as they lie.
@@ -64,6 +67,7 @@ pub async fn survey(
         last: None,
         missing: Vec::new(),
         order: Vec::new(),
+        asked: HashSet::new(),
     };
     if let Some(into) = &rules.into {
         found.places.insert(into.to_string(), place(session, into).await?);
@@ -92,10 +96,27 @@ pub async fn survey(
 pub async fn place(session: &Session, topic: &str) -> anyhow::Result<Place> {
     let exists = !session.broker.topics(&literal(topic)).await?.is_empty();
     let groups = match exists {
-        true => session.broker.groups(&literal(topic)).await?.into_iter().map(|group| group.group).collect(),
+        true => match session.broker.groups(&literal(topic)).await {
+            Ok(groups) => groups.into_iter().map(|group| group.group).collect(),
+            // One that is named can be asked for all the same.
+            Err(error) if error.kind() == Kind::Unsupported => Vec::new(),
+            Err(error) => return Err(error.into()),
+        },
         false => Vec::new(),
     };
     Ok(Place { exists, address_group: session.broker.capabilities(topic).address_group, groups })
+}
+
+/// The same, and whether this group is there, where groups cannot be listed.
+pub async fn place_of(session: &Session, topic: &str, group: Option<&str>) -> anyhow::Result<Place> {
+    let mut place = place(session, topic).await?;
+    if let Some(group) = group.filter(|_| place.exists && place.address_group)
+        && !place.groups.iter().any(|known| known == group)
+        && session.broker.group(topic, group).await?.is_some()
+    {
+        place.groups.push(group.to_owned());
+    }
+    Ok(place)
 }
 
 impl Survey {
@@ -108,10 +129,18 @@ impl Survey {
         ordered: bool,
     ) -> anyhow::Result<()> {
         for dead in taken {
-            if let Some(topic) = &dead.letter.origin.topic
-                && !self.places.contains_key(topic)
-            {
-                self.places.insert(topic.clone(), place(session, topic).await?);
+            let Some(topic) = &dead.letter.origin.topic else { continue };
+            let group = dead.letter.group.as_deref();
+            if !self.asked.insert((topic.clone(), dead.letter.group.clone())) {
+                continue;
+            }
+            let found = place_of(session, topic, group).await?;
+            match self.places.get_mut(topic) {
+                None => drop(self.places.insert(topic.clone(), found)),
+                Some(known) => {
+                    let new = found.groups.into_iter().filter(|group| !known.groups.contains(group));
+                    known.groups.extend(new.collect::<Vec<_>>());
+                }
             }
         }
         let mut ways: Vec<Way> = taken.iter().map(|dead| way(&dead.letter, rules, &self.places)).collect();
@@ -207,6 +236,10 @@ pub async fn settled_or_unknown(
     use crate::broker::{Read, Start, Stop};
     if missing.is_empty() {
         return Ok((missing, Vec::new()));
+    }
+    if crate::commands::dlq::heap::is_taken(session, dlq) {
+        // What was settled is gone from there: nobody can tell the one from the other.
+        return Ok((Vec::new(), missing));
     }
     let wanted: HashSet<Position> = missing.iter().map(|id| Position::parse(id)).collect();
     let mut known = HashSet::new();

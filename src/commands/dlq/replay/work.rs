@@ -8,9 +8,9 @@ use super::handle::Hands;
 use super::receipts::{Done, Receipts};
 use super::survey::{changes, key_of, place};
 use crate::broker::{
-    Delivery, Kind, Received, Settlement, Source, Stop, SubscribeOptions, Subscription, TAKEN_OVER, Token,
+    Delivery, Kind, Received, Settlement, Stop, SubscribeOptions, Subscription, TAKEN_OVER, Token,
 };
-use crate::commands::dlq::heap::Dead;
+use crate::commands::dlq::heap::{Dead, Wanted, source_of};
 use crate::deadletter::copy;
 use crate::deadletter::plan::{PARKED, Place, Rules, Way, way};
 use crate::event::{Event, Name, Position};
@@ -66,7 +66,7 @@ impl Work<'_> {
         let mut blocked = HashSet::new();
         let planned: usize = passes.iter().map(Vec::len).sum();
         for positions in passes {
-            let source = Source::DeadLetters { dlq: self.dlq.clone(), chosen: Some(positions) };
+            let (source, mut wanted) = source_of(self.session, &self.dlq, positions);
             let options = SubscribeOptions {
                 stop: Stop::Now,
                 in_flight: IN_HAND,
@@ -76,7 +76,7 @@ impl Work<'_> {
             };
             let subscription = self.session.broker.subscription(source, options).await?;
             self.session.stop.begin();
-            let ended = self.pass(&*subscription, receipts, &mut blocked).await;
+            let ended = self.pass(&*subscription, &mut wanted, receipts, &mut blocked).await;
             receipts.flush().await?;
             // What was not settled is given back, whatever happened.
             let closed = subscription.close().await;
@@ -94,6 +94,7 @@ impl Work<'_> {
     async fn pass(
         &mut self,
         subscription: &dyn Subscription,
+        wanted: &mut Wanted,
         receipts: &mut Receipts,
         blocked: &mut HashSet<u64>,
     ) -> anyhow::Result<Ended> {
@@ -105,6 +106,11 @@ impl Work<'_> {
             };
             match received {
                 Received::Deliveries(deliveries) => {
+                    let (deliveries, others) = wanted.part(deliveries);
+                    if !others.is_empty() {
+                        let release = |other: &Delivery| (other.token, Settlement::Release);
+                        subscription.settle(others.iter().map(release).collect()).await?;
+                    }
                     let mut turns = self.turns(subscription, deliveries, receipts).await?;
                     while !turns.is_empty() {
                         if let Ended::Stopped = self.step(subscription, &mut turns, receipts, blocked).await?

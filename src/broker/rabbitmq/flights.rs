@@ -1,0 +1,359 @@
+//! What was published and is not confirmed yet: one task with a connection and a channel that confirms.
+//!
+//! The client hands a returned message to whatever confirmation comes next, which is not that of the message when the
+//! server confirms out of order (it does: what goes nowhere is confirmed at once, what a quorum queue stores is not).
+//! So returns are collected, and matched with what they are returns of, once all confirmations that are there were seen:
+//! a return always comes before the confirmation of its own message.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt, poll};
+use lapin::message::BasicReturnMessage;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::{Channel, Confirmation};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::error::About;
+use super::link::{Link, Patience, is_lost};
+use super::message::{Making, Outgoing, to_message};
+use super::name::Place;
+use super::settings::Settings;
+use crate::broker::{Error, Kind, Receipt, Result};
+use crate::event::{Event, Name, Position};
+
+/// Room in the one frame of a message's headers for what is not headers.
+const FRAME_ROOM: usize = 1024;
+
+/// Between two tries of a connection that was made and lost.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// What one call wants to publish, and where its answers go.
+pub struct Batch {
+    /// Each with the queue it goes to alone, if it does; or why it does not go.
+    pub events: Vec<Result<(Event, Option<Name>)>>,
+    /// Whether they were delivered before.
+    pub moved: bool,
+    /// One per event.
+    pub answer: oneshot::Sender<Vec<Result<Receipt>>>,
+}
+
+/// A connection that publishes.
+struct Line {
+    link: Link,
+    channel: Channel,
+    /// Exchanges that were seen on it: publishing to one that is not there would close the channel for all others.
+    known: HashSet<Name>,
+}
+
+type Landing = (u64, lapin::Result<Confirmation>);
+type Flight = Pin<Box<dyn Future<Output = Landing> + Send>>;
+
+/// Who waits for a confirmation.
+struct Waiting {
+    call: u64,
+    at: usize,
+    event: Event,
+    exchange: String,
+    routing_key: String,
+}
+
+/// A call that waits for its answers.
+struct Call {
+    open: usize,
+    answers: Vec<Option<Result<Receipt>>>,
+    answer: oneshot::Sender<Vec<Result<Receipt>>>,
+}
+
+struct Tower {
+    settings: Settings,
+    line: Option<Line>,
+    flights: FuturesUnordered<Flight>,
+    waiting: HashMap<u64, Waiting>,
+    /// When each was sent, oldest first.
+    sent: VecDeque<(u64, Instant)>,
+    calls: HashMap<u64, Call>,
+    returned: Vec<BasicReturnMessage>,
+    next: u64,
+}
+
+/// Publishes until nobody can send any more and all answers are there.
+pub async fn fly(settings: Settings, mut batches: mpsc::UnboundedReceiver<Batch>) {
+    let mut tower = Tower {
+        settings,
+        line: None,
+        flights: FuturesUnordered::new(),
+        waiting: HashMap::new(),
+        sent: VecDeque::new(),
+        calls: HashMap::new(),
+        returned: Vec::new(),
+        next: 0,
+    };
+    let mut open = true;
+    while open || !tower.waiting.is_empty() {
+        let limit = tower.limit();
+        tokio::select! {
+            biased;
+            Some(landing) = tower.flights.next(), if !tower.flights.is_empty() => tower.land(landing),
+            batch = batches.recv(), if open => match batch {
+                Some(batch) => tower.take(batch).await,
+                None => open = false,
+            },
+            () = tokio::time::sleep_until(limit.unwrap_or_else(Instant::now)), if limit.is_some() => tower.give_up(),
+        }
+    }
+    if let Some(line) = tower.line {
+        line.link.close().await;
+    }
+}
+
+impl Tower {
+    async fn take(&mut self, batch: Batch) {
+        let Batch { events, moved, answer } = batch;
+        let call = self.mint();
+        let answers = (0..events.len()).map(|_| None).collect();
+        self.calls.insert(call, Call { open: events.len(), answers, answer });
+        for (at, event) in events.into_iter().enumerate() {
+            let sent = match event {
+                Ok((event, only)) => self.send(call, at, event, only, moved).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = sent {
+                self.answer(call, at, Err(error));
+            }
+        }
+    }
+
+    /// Sends one. `Ok`: it is under way, its answer comes when it lands.
+    async fn send(
+        &mut self,
+        call: u64,
+        at: usize,
+        event: Event,
+        only: Option<Name>,
+        moved: bool,
+    ) -> Result<()> {
+        let about = About::topic("send", event.topic());
+        let user = self.settings.user().to_owned();
+        let making = Making { only: only.as_deref(), user: &user, now: (self.settings.clock)(), moved };
+        let out = to_message(&event, &making).map_err(|why| about.error(Kind::Rejected, why))?;
+        let patience = Patience::now(&self.settings);
+        loop {
+            let line = match self.line(&about, patience).await {
+                // It was reached, and lost again at once.
+                Err(error) if error.kind() == Kind::Unreachable && !patience.is_over() => {
+                    self.line = None;
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
+                }
+                line => line?,
+            };
+            let room = line.link.frame_max().saturating_sub(FRAME_ROOM);
+            if out.header_bytes > room {
+                let message = format!(
+                    "its headers and properties take more than the {room} bytes that AMQP has for them"
+                );
+                return Err(about.error(Kind::Rejected, message));
+            }
+            if only.is_none() && !self.exists(&about, event.topic()).await? {
+                let hint = format!("to make it: evcat topics create {}", event.topic());
+                return Err(about.missing().with_hint(hint));
+            }
+            let id = self.mint();
+            let Some(line) = &self.line else { continue };
+            let mut flight = flight(id, line.channel.clone(), &out, event.clone());
+            // Polled here, so that it is on its way in the order of the calls.
+            match poll!(&mut flight) {
+                // It did not leave: the connection had been lost before.
+                std::task::Poll::Ready((_, Err(error))) if is_lost(&error) => self.line = None,
+                std::task::Poll::Ready(landing) => {
+                    self.wait(id, call, at, event, &out);
+                    self.land(landing);
+                    return Ok(());
+                }
+                std::task::Poll::Pending => {
+                    self.flights.push(flight);
+                    self.wait(id, call, at, event, &out);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn wait(&mut self, id: u64, call: u64, at: usize, event: Event, out: &Outgoing) {
+        let exchange = out.exchange.as_str().to_owned();
+        let routing_key = out.routing_key.as_str().to_owned();
+        self.waiting.insert(id, Waiting { call, at, event, exchange, routing_key });
+        self.sent.push_back((id, Instant::now()));
+    }
+
+    /// The connection, made anew if it was lost.
+    async fn line(&mut self, about: &About, patience: Patience) -> Result<&Line> {
+        if self.line.as_ref().is_some_and(|line| !line.link.is_up() || !line.channel.status().connected()) {
+            self.line = None;
+        }
+        if self.line.is_none() {
+            let link = Link::open(&self.settings, about, patience).await?;
+            let channel = Link::soon(about, async {
+                let channel = link.channel(about).await?;
+                let confirming = channel.confirm_select(ConfirmSelectOptions::default()).await;
+                confirming.map(|()| channel).map_err(|error| about.map(&error))
+            });
+            let channel = channel.await?;
+            self.returned.clear();
+            self.line = Some(Line { link, channel, known: HashSet::new() });
+        }
+        self.line.as_ref().ok_or_else(|| about.error(Kind::Unreachable, "the connection was lost"))
+    }
+
+    /// Whether there is where this is to go. Of a queue the server tells by sending it back.
+    async fn exists(&mut self, about: &About, topic: &Name) -> Result<bool> {
+        let Place::Exchange(exchange) = Place::of(topic) else { return Ok(true) };
+        let Some(line) = &mut self.line else { return Ok(true) };
+        if line.known.contains(topic) {
+            return Ok(true);
+        }
+        let exists = match Link::soon(about, line.link.exchange(about, exchange)).await {
+            // It is seen when the message itself is sent.
+            Err(error) if error.kind() == Kind::Unreachable => return Ok(true),
+            other => other?,
+        };
+        if exists {
+            line.known.insert(topic.clone());
+        }
+        Ok(exists)
+    }
+
+    /// One landed; with it all others that have by now.
+    fn land(&mut self, first: Landing) {
+        let mut landed = vec![first];
+        while let Some(Some(more)) = self.flights.next().now_or_never() {
+            landed.push(more);
+        }
+        for (_, confirmation) in &mut landed {
+            if let Ok(confirmed) = confirmation {
+                let is_ack = confirmed.is_ack();
+                let taken = std::mem::replace(confirmed, Confirmation::NotRequested);
+                self.returned.extend(taken.take_message());
+                *confirmed = if is_ack { Confirmation::Ack(None) } else { Confirmation::Nack(None) };
+            }
+        }
+        for (id, confirmation) in landed {
+            let Some(waiting) = self.waiting.remove(&id) else { continue };
+            let answer = self.verdict(&waiting, confirmation);
+            self.answer(waiting.call, waiting.at, answer);
+        }
+        while self.sent.front().is_some_and(|(id, _)| !self.waiting.contains_key(id)) {
+            self.sent.pop_front();
+        }
+    }
+
+    fn verdict(&mut self, waiting: &Waiting, confirmation: lapin::Result<Confirmation>) -> Result<Receipt> {
+        let about = About::topic("send", waiting.event.topic());
+        match confirmation {
+            Ok(confirmation) => {
+                let of_it = |returned: &BasicReturnMessage| {
+                    returned.exchange.as_str() == waiting.exchange
+                        && returned.routing_key.as_str() == waiting.routing_key
+                        && Some(&*returned.data) == waiting.event.payload()
+                };
+                if let Some(at) = self.returned.iter().position(of_it) {
+                    self.returned.swap_remove(at);
+                    return Err(unroutable(&about, waiting));
+                }
+                if !confirmation.is_ack() {
+                    let message = "the server refuses it, as a queue does that is full and has a limit";
+                    return Err(about.error(Kind::Full, message));
+                }
+                Ok(Receipt { position: Position::Unknown, duplicate: false })
+            }
+            Err(error) => {
+                // A refusal closes the channel for all that is under way, and names the exchange that it is about.
+                let why = about.map(&error);
+                let named = why.detail().message.contains(&format!("'{}'", waiting.exchange));
+                match why.kind() {
+                    Kind::NotFound | Kind::Denied if named => Err(why),
+                    _ => Err(in_doubt(&about, &why.detail().message)),
+                }
+            }
+        }
+    }
+
+    /// When the oldest that is under way has been for too long.
+    fn limit(&self) -> Option<Instant> {
+        Some(self.sent.front()?.1 + self.settings.timeout?)
+    }
+
+    fn give_up(&mut self) {
+        let now = Instant::now();
+        let longest = self.settings.timeout.unwrap_or(Duration::MAX);
+        let why = match self.line.as_ref().and_then(|line| line.link.alarm()) {
+            Some(alarm) => format!("the server takes no events, by an alarm of its own: {alarm}"),
+            None => format!("no confirmation within {longest:?}"),
+        };
+        while let Some((id, at)) = self.sent.front().copied() {
+            if self.waiting.contains_key(&id) && now.duration_since(at) < longest {
+                break;
+            }
+            self.sent.pop_front();
+            if let Some(waiting) = self.waiting.remove(&id) {
+                let about = About::topic("send", waiting.event.topic());
+                self.answer(waiting.call, waiting.at, Err(in_doubt(&about, &why)));
+            }
+        }
+        // What it has not read by now it shall not read later either.
+        self.line = None;
+    }
+
+    fn answer(&mut self, call: u64, at: usize, answer: Result<Receipt>) {
+        let Some(waiting) = self.calls.get_mut(&call) else { return };
+        waiting.answers[at] = Some(answer);
+        waiting.open -= 1;
+        if waiting.open == 0
+            && let Some(done) = self.calls.remove(&call)
+        {
+            // Who dropped the future does not want to know.
+            let _ = done.answer.send(done.answers.into_iter().flatten().collect());
+        }
+    }
+
+    fn mint(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+}
+
+fn flight(id: u64, channel: Channel, out: &Outgoing, event: Event) -> Flight {
+    let (exchange, key) = (out.exchange.clone(), out.routing_key.clone());
+    let properties = out.properties.clone();
+    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    Box::pin(async move {
+        let payload = event.payload().unwrap_or_default();
+        let landing = match channel.basic_publish(exchange, key, options, payload, properties).await {
+            Ok(confirmation) => confirmation.await,
+            Err(error) => Err(error),
+        };
+        (id, landing)
+    })
+}
+
+fn unroutable(about: &About, waiting: &Waiting) -> Error {
+    let Waiting { exchange, routing_key, .. } = waiting;
+    if exchange.is_empty() {
+        return about.error(Kind::NotFound, format!("there is no queue '{routing_key}'"));
+    }
+    let message =
+        format!("exchange '{exchange}' has no queue bound for the key '{routing_key}': nobody got the event");
+    about.error(Kind::Unroutable, message).with_hint(
+        "a group is a queue: evcat groups create GROUP TOPIC, with -X binding=PATTERN for some keys alone",
+    )
+}
+
+fn in_doubt(about: &About, why: &str) -> Error {
+    let message = format!("was sent and not confirmed, so that it may have been stored: {why}");
+    about.error(Kind::InDoubt, message).with_hint("publishing it again may make a duplicate")
+}

@@ -1,0 +1,178 @@
+//! A thousand dead letters of two groups: seen, grouped, half of them put back, by a command that is killed five times.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use evcat::broker::{PublishOptions, Received, Settlement, Source, Stop, SubscribeOptions};
+
+use crate::brokers::{Private, or_skip};
+use crate::rabbit::Vhost;
+use crate::rig::{Home, Ran, Running};
+use crate::suite::{DEADLINE, run};
+use crate::{drained, said, vhost, with_group};
+
+struct Site {
+    home: Home,
+    vhost: Vhost,
+    url: String,
+}
+
+impl Site {
+    fn start(&self, args: &[&str]) -> Running {
+        Running::new(self.home.command(args).env("EVCAT_BROKER", &self.url))
+    }
+
+    #[track_caller]
+    fn run(&self, args: &[&str]) -> Ran {
+        self.start(args).end()
+    }
+
+    #[track_caller]
+    fn publish(&self, topic: &str, count: usize) {
+        let lines: String = (0..count).map(|n| format!("{topic}-{n}\n")).collect();
+        let file = std::fs::File::open(self.home.write("lines", lines)).unwrap();
+        let key = ["--key-from", ".payload[-1:]"];
+        let mut publish = self.home.command(&[&["publish", topic], &key[..]].concat());
+        Running::new(publish.env("EVCAT_BROKER", &self.url).stdin(file)).end().ok();
+    }
+
+    /// What waits there, in letters as peek shows them.
+    #[track_caller]
+    fn letters(&self, dlq: &str, more: &[&str]) -> Vec<Value> {
+        let peek = self.run(&[&["dlq", "peek", dlq, "-o", "json"], more].concat()).ok();
+        peek.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn payloads(lines: &str) -> HashMap<String, usize> {
+    let mut counts = HashMap::new();
+    for line in lines.lines() {
+        *counts.entry(line.to_owned()).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn a_thousand_letters_come_back_whoever_is_killed_meanwhile() {
+    let Some(vhost) = vhost() else { return };
+    let site = Site { home: Home::new(), url: vhost.url(), vhost };
+    for topic in ["orders", "mail"] {
+        site.run(&["topics", "create", topic]).ok();
+        let dlq = ["--dlq", "all.dlq", "--max-dead", "100000", "--no-follow"];
+        // The group, then its events, then their death.
+        site.run(&["groups", "create", "ship", topic]).ok();
+        site.publish(topic, 500);
+        let die = ["--worker", "--", "sh", "-c", "while read -r line; do echo dead; done"];
+        site.run(&[&["subscribe", topic, "-g", "ship"], &dlq[..], &die[..]].concat()).exit(6);
+    }
+    let stats = site.run(&["dlq", "stats", "all.dlq", "-o", "json"]).ok().out;
+    assert!(stats.contains("1000"), "{stats}");
+    assert_eq!(site.letters("all.dlq", &["--origin", "mail"]).len(), 500);
+    let first = site.letters("all.dlq", &[]);
+    assert_eq!(first.len(), 1000, "looking took nothing");
+
+    let replay = ["dlq", "replay", "all.dlq", "--origin", "orders", "--yes"];
+    for round in 0..5 {
+        let running = site.start(&[&replay[..], &["--rate", "200/s"]].concat());
+        std::thread::sleep(Duration::from_millis(500 + 40 * round));
+        running.signal(Signal::SIGKILL);
+        running.end();
+        // What it held is there again when the server has noticed.
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    let left = site.letters("all.dlq", &["--origin", "orders"]).len();
+    assert!(left < 500, "some went before it was killed");
+    site.run(&replay).ok();
+    let rest = site.letters("all.dlq", &[]);
+    assert_eq!(rest.len(), 500, "the others stay");
+    assert!(rest.iter().all(|letter| letter["failure"]["origin"]["topic"] == "mail"));
+
+    let back =
+        payloads(&site.run(&["subscribe", "orders", "-g", "ship", "--no-follow", "-o", "raw"]).ok().out);
+    assert_eq!(back.len(), 500, "none was lost");
+    let twice: usize = back.values().map(|count| count - 1).sum();
+    // At each kill, those that were stored and not yet settled.
+    assert!(twice <= 5 * 500, "{twice}");
+    println!("500 of 1000 letters put back, killed five times: {twice} twice");
+    drop(site.vhost);
+}
+
+#[test]
+fn what_the_server_itself_gives_up_goes_back_to_its_queue_alone() {
+    let Some(vhost) = vhost() else { return };
+    let site = Site { home: Home::new(), url: vhost.url(), vhost };
+    let place = |kind: &str, name: &str| format!("{kind}/{}/{name}", site.vhost.name);
+    // Somebody else's set-up: a queue with a short life, and a bare queue for what dies in it.
+    site.vhost.ask("PUT", &place("exchanges", "jobs"), r#"{"type": "topic", "durable": true}"#);
+    let quorum = r#"{"durable": true, "arguments": {"x-queue-type": "quorum"}}"#;
+    site.vhost.ask("PUT", &place("queues", "dead"), quorum);
+    site.vhost.ask("PUT", &place("queues", "others"), quorum);
+    let dying = r#"{"durable": true, "arguments": {"x-queue-type": "quorum", "x-message-ttl": 300,
+        "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}}"#;
+    site.vhost.ask("PUT", &place("queues", "work"), dying);
+    for queue in ["work", "others"] {
+        let path = format!("bindings/{}/e/jobs/q/{queue}", site.vhost.name);
+        site.vhost.ask("POST", &path, r##"{"routing_key": "#"}"##);
+    }
+    site.publish("jobs", 3);
+    std::thread::sleep(Duration::from_millis(1500));
+    let letters = site.letters("dead", &[]);
+    assert_eq!(letters.len(), 3);
+    assert_eq!(letters[0]["failure"]["read_as"], "rabbitmq");
+    assert_eq!(letters[0]["failure"]["kind"], "expired");
+    assert_eq!(letters[0]["failure"]["origin"]["topic"], "queue:work");
+    assert_eq!(letters[0]["key"], letters[0]["payload"].as_str().unwrap()[5..], "the key it had");
+    site.run(&["dlq", "replay", "dead", "--yes"]).ok();
+    let others = site.run(&["subscribe", "queue:others", "--no-follow", "-o", "raw"]).ok().out;
+    assert_eq!(others.lines().count(), 3, "nobody else got them again");
+    std::thread::sleep(Duration::from_millis(1500));
+    let again = site.letters("dead", &[]);
+    assert_eq!(again.len(), 3, "they died a second time");
+    assert_eq!(again[0]["failure"]["replays"], 1, "and it is known that they had been put back");
+}
+
+/// A quorum queue counts each look as a failed delivery, and drops or gives away what has failed too often.
+fn letters_outlive_many_looks(vhost: &Vhost) {
+    run(async {
+        let broker = with_group(&vhost.url(), "t", "g").await;
+        let letters = || Source::DeadLetters { dlq: "t.g.dlq".into(), chosen: None };
+        let publisher = broker.publisher(PublishOptions::default()).await.unwrap();
+        let sent = publisher.send((0..5).map(|n| said("t.g.dlq", None, &n.to_string())).collect()).await;
+        assert!(sent.iter().all(Result::is_ok), "{sent:?}");
+        let options = SubscribeOptions {
+            stop: Stop::Now,
+            in_flight: 10,
+            lease: DEADLINE,
+            grace: DEADLINE,
+            ordered: false,
+        };
+        for look in 0..25 {
+            let member = broker.subscription(letters(), options.clone()).await.unwrap();
+            let mut seen = 0;
+            while let Received::Deliveries(deliveries) = member.receive().await.unwrap() {
+                seen += deliveries.len();
+                let release =
+                    deliveries.iter().map(|delivery| (delivery.token, Settlement::Release)).collect();
+                member.settle(release).await.unwrap();
+            }
+            member.close().await.unwrap();
+            assert_eq!(seen, 5, "look {look}");
+        }
+        assert_eq!(drained(&broker, letters()).await.len(), 5);
+    });
+}
+
+#[test]
+fn letters_that_are_looked_at_often_stay() {
+    let Some(vhost) = vhost() else { return };
+    letters_outlive_many_looks(&vhost);
+}
+
+#[test]
+fn letters_that_are_looked_at_often_stay_on_3_10_too() {
+    let Some(server) = or_skip(Private::up("rabbitmq:old")) else { return };
+    letters_outlive_many_looks(&Vhost::new(server.url()));
+}
