@@ -155,6 +155,11 @@ impl Profiles {
         if let Some(profile) = self.profiles.iter().find(|profile| profile.name == name) {
             return Ok(profile);
         }
+        if name.contains(':') {
+            // Not repeated: it may have a password in it.
+            return Err(Failure::usage("that is a URL, not the name of a profile")
+                .hint("evcat profiles add NAME URL makes a profile of it"));
+        }
         let names = self.names();
         let hint = if crate::broker::backend_of(name).is_some() {
             format!("the broker of that name is '{name}:', with a colon")

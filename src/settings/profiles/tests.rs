@@ -62,6 +62,13 @@ fn an_unknown_profile_names_the_nearest() {
 }
 
 #[test]
+fn a_url_in_the_place_of_a_name_is_not_repeated() {
+    let profiles = parse("").expect("a good file");
+    let refused = profiles.get("amqp://u:secret@h/v").expect_err("no name");
+    assert!(!format!("{refused:?}").contains("secret"), "{refused:?}");
+}
+
+#[test]
 fn a_change_keeps_comments_and_is_private() {
     let home = tempfile::tempdir().expect("a directory");
     let directory = home.path().join("evcat");
