@@ -58,10 +58,9 @@ fn order(headers: Headers<'_>, names: &[&str]) -> Vec<u8> {
 /// somebody added since comes last.
 pub fn from_table(out: &mut HeadersBuf, table: &FieldTable, leave: impl Fn(&str) -> bool) {
     let order = table.inner().get(ORDER).and_then(table::text);
-    let order: Vec<serde_json::Value> =
-        order.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let order: Option<Vec<serde_json::Value>> = order.and_then(|text| serde_json::from_str(&text).ok());
     let mut told: Vec<&str> = Vec::new();
-    for entry in &order {
+    for entry in order.iter().flatten() {
         match entry {
             serde_json::Value::String(name) if !leave(name) => {
                 if let Some(value) = table.inner().get(name.as_str()) {
@@ -80,7 +79,8 @@ pub fn from_table(out: &mut HeadersBuf, table: &FieldTable, leave: impl Fn(&str)
     }
     for (name, value) in table {
         let name = name.as_str();
-        if name != ORDER && !told.contains(&name) && !leave(name) {
+        // One that is not ours is a header as any other.
+        if (name != ORDER || order.is_none()) && !told.contains(&name) && !leave(name) {
             push(out, name, value);
         }
     }
@@ -123,6 +123,15 @@ mod tests {
         let table = to_table(headers.as_headers()).expect("all can be said");
         assert_eq!(table.inner().len(), 2);
         assert_eq!(there_and_back(&headers), headers);
+    }
+
+    #[test]
+    fn what_only_has_the_name_of_an_order_is_kept() {
+        let mut table = FieldTable::default();
+        table.insert(ORDER.into(), AMQPValue::LongString("mine".into()));
+        let mut back = HeadersBuf::default();
+        from_table(&mut back, &table, |_| false);
+        assert_eq!(back.as_headers().iter().count(), 1);
     }
 
     #[test]

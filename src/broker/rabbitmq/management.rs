@@ -90,10 +90,17 @@ pub async fn overview(settings: &Settings, about: &About) -> Result<Value> {
 
 async fn list(settings: &Settings, about: &About, path: &str, what: &str) -> Result<Vec<Value>> {
     let path = path.replace("{vhost}", &encoded(settings.vhost()));
-    match get(settings, about, &path, what).await? {
-        Value::Array(items) => Ok(items),
-        // In pages, where a server insists on them.
-        other => Ok(other["items"].as_array().cloned().unwrap_or_default()),
+    items(get(settings, about, &path, what).await?).ok_or_else(|| {
+        about.error(Kind::Broken, format!("the management API answers with no list of {what}"))
+    })
+}
+
+/// All of a list. `None`: it is none, or a page of a longer one.
+fn items(answer: Value) -> Option<Vec<Value>> {
+    match answer {
+        Value::Array(items) => Some(items),
+        other if other["page_count"].as_u64() == Some(1) => other["items"].as_array().cloned(),
+        _ => None,
     }
 }
 
@@ -158,4 +165,18 @@ async fn ask(
 fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_no_whole_list_is_not_an_empty_one() {
+        assert_eq!(items(json!([1])), Some(vec![json!(1)]));
+        assert_eq!(items(json!({"items": [1], "page_count": 1})), Some(vec![json!(1)]));
+        assert_eq!(items(json!({"items": [1], "page_count": 2})), None);
+        assert_eq!(items(json!({"status": "ok"})), None);
+    }
 }
