@@ -27,6 +27,24 @@ impl Slice {
         debug_assert!(range.end < u32::MAX as usize);
         Slice { at: range.start as u32, len: (range.end - range.start) as u32 }
     }
+
+    /// The part in these bytes; `None` where there is none.
+    #[inline]
+    pub fn of(self, bytes: &[u8]) -> Option<&[u8]> {
+        match self {
+            Slice::NULL => None,
+            Slice { at, len } => bytes.get(at as usize..)?.get(..len as usize),
+        }
+    }
+
+    /// The same part where its bytes lie at `base` in larger ones.
+    #[inline]
+    pub fn behind(self, base: usize) -> Slice {
+        match self {
+            Slice::NULL => Slice::NULL,
+            Slice { at, len } => Slice { at: at + base as u32, len },
+        }
+    }
 }
 
 #[derive(Default)]

@@ -41,7 +41,7 @@ impl Printer {
                 .hint("it goes with -o human, json and raw"));
         }
         let format = match (format, chosen) {
-            (Some(template), _) => Format::Template(Template::parse(template, TimeZone::system())?),
+            (Some(template), _) => Format::Template(Template::parse(template, TimeZone::system)?),
             (None, OutputFormat::Human) => Format::Human(Box::new(Human::new(style, *pretty, Arc::new(now)))),
             (None, OutputFormat::Json) => Format::Json,
             (None, OutputFormat::Raw) => Format::Raw,

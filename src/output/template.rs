@@ -38,8 +38,9 @@ const VERBS: &str = "%t topic, %p partition, %o offset, %k key, %s payload, %h h
                      %H{name}, %i id, %y type, %K %S lengths, %R length in binary, %% a percent sign; \\n \\t \\r \\\\ \\xNN";
 
 impl Template {
-    /// Checks every verb and escape. Errors name the one that is not known.
-    pub fn parse(text: &str, zone: TimeZone) -> Result<Template, Failure> {
+    /// Checks every verb and escape. Errors name the one that is not known. The zone is asked for where times are shown:
+    /// to find the system's takes a millisecond.
+    pub fn parse(text: &str, zone: fn() -> TimeZone) -> Result<Template, Failure> {
         let refuse = |what: String| Failure::usage(format!("-F: {what}")).hint(VERBS);
         let mut parts = Vec::new();
         let mut plain = Vec::new();
@@ -63,7 +64,8 @@ impl Template {
         if !plain.is_empty() {
             parts.push(Part::Text(plain));
         }
-        Ok(Template { parts, zone })
+        let times = parts.iter().any(|part| matches!(part, Part::Time(_)));
+        Ok(Template { parts, zone: if times { zone() } else { TimeZone::UTC } })
     }
 
     /// Appends the event. What is not there is empty, its length or number -1, as with kcat. `clean` escapes what came
@@ -200,7 +202,7 @@ mod tests {
         let (topic, at) = (Name::from("orders"), Some(1_700_000_000_532));
         batch.push(&topic, Some(b"A-17"), headers.as_headers(), Some(b"a\x07\nb"), at, place);
         batch.push(&topic, None, Headers::default(), None, None, Position::Offset(4));
-        let template = Template::parse(template, TimeZone::UTC).unwrap();
+        let template = Template::parse(template, || TimeZone::UTC).unwrap();
         let mut out = Vec::new();
         batch.finish().iter().for_each(|event| template.event(&mut out, event, clean));
         out
@@ -232,7 +234,7 @@ mod tests {
             ("%H{x", "%H needs braces"),
             ("%H{}", "%H needs braces"),
         ] {
-            let failure = Template::parse(template, TimeZone::UTC).err().unwrap();
+            let failure = Template::parse(template, || TimeZone::UTC).err().unwrap();
             assert!(failure.message.contains(names), "{template}: {}", failure.message);
         }
     }

@@ -6,6 +6,8 @@ mod read_only;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use jiff::tz::TimeZone;
+
 use crate::broker::{self, Ability, BACKENDS, Broker, Start, Stop, Surroundings, abilities};
 use crate::cli::GlobalArgs;
 use crate::event::{Millis, Name};
@@ -184,7 +186,7 @@ impl Session {
 
     fn reference(&self, topics: &[Name]) -> Reference {
         let partitions = topics.iter().any(|topic| self.broker.capabilities(topic).partitions);
-        Reference { now: self.now(), zone: self.zone(), partitions }
+        Reference { now: self.now(), zone: TimeZone::system, partitions }
     }
 
     /// The time now.
@@ -193,8 +195,8 @@ impl Session {
     }
 
     /// The zone of times that are shown, and of those typed without one.
-    pub fn zone(&self) -> jiff::tz::TimeZone {
-        jiff::tz::TimeZone::system()
+    pub fn zone(&self) -> TimeZone {
+        TimeZone::system()
     }
 
     /// The variables that evcat heeds.

@@ -48,8 +48,8 @@ impl std::fmt::Display for Point {
 pub struct Reference {
     /// The time now.
     pub now: Millis,
-    /// The zone of times that name none.
-    pub zone: TimeZone,
+    /// The zone of times that name none; to find the system's takes a millisecond, so only they ask.
+    pub zone: fn() -> TimeZone,
     /// Whether the topics have partitions, so that `10:30` may be a position.
     pub partitions: bool,
 }
@@ -265,7 +265,7 @@ fn positions(
 /// As it can be typed back, in the zone of the reader.
 fn shown(time: Millis, at: &Reference) -> String {
     match Timestamp::from_millisecond(time) {
-        Ok(time) => time.to_zoned(at.zone.clone()).strftime("%Y-%m-%dT%H:%M:%S").to_string(),
+        Ok(time) => time.to_zoned((at.zone)()).strftime("%Y-%m-%dT%H:%M:%S").to_string(),
         Err(_) => format!("@{time}ms"),
     }
 }
@@ -275,8 +275,7 @@ impl Point {
     fn millis(&self, flag: &str, at: &Reference) -> Result<Millis, Failure> {
         let text = &self.text;
         let outside = || Failure::usage(format!("{flag} {text}: that time is out of bounds"));
-        let local =
-            |time: DateTime| time.to_zoned(at.zone.clone()).map(|z| z.timestamp()).map_err(|_| outside());
+        let local = |time: DateTime| time.to_zoned((at.zone)()).map(|z| z.timestamp()).map_err(|_| outside());
         let now = Timestamp::from_millisecond(at.now).map_err(|_| outside())?;
         let timestamp = match &self.place {
             Place::Ago(ago) => now.checked_sub(*ago).map_err(|_| outside())?,
@@ -290,7 +289,7 @@ impl Point {
                     ))
                     .hint(format!("write {text}:00 for the time, {partition}:0{offset} for the position")));
                 }
-                local(now.to_zoned(at.zone.clone()).date().to_datetime(*time))?
+                local(now.to_zoned((at.zone)()).date().to_datetime(*time))?
             }
             Place::Now | Place::Beginning | Place::Position(_) => now,
         };

@@ -3,7 +3,7 @@ use super::*;
 /// 2026-11-21T12:00:00 in a zone two hours east.
 fn at(partitions: bool) -> Reference {
     let now = "2026-11-21T10:00:00Z".parse::<Timestamp>().map(|t| t.as_millisecond()).expect("a time");
-    Reference { now, zone: TimeZone::fixed(jiff::tz::offset(2)), partitions }
+    Reference { now, zone: || TimeZone::fixed(jiff::tz::offset(2)), partitions }
 }
 
 fn points(texts: &[&str]) -> Vec<Point> {

@@ -1,7 +1,8 @@
 //! Files that are damaged, newer, somebody else's, read-only, or on a full disk: words and an exit code, and no repair.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use evcat::broker::{Broker, Error, Kind, PublishOptions, ReadOptions, Start, Stop};
@@ -16,6 +17,7 @@ pub fn trials() -> Vec<Trial> {
         trial("damage: a flipped byte in a payload is named by topic and offset", flipped_byte),
         trial("damage: a page of zeros is named", zeroed_page),
         trial("damage: a file cut short is refused", cut_short),
+        trial("damage: a file that is cut short while it is read is told of", cut_short_meanwhile),
         trial("file: a newer schema is refused and left untouched", newer),
         trial("file: what is not an evcat database is refused and left untouched", foreign),
         trial("file: an empty one is made into a database", empty),
@@ -166,6 +168,39 @@ fn cut_short() {
         assert!(error.detail().message.split(' ').count() > 2, "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), &bytes[..keep], "nothing is repaired in silence");
     }
+}
+
+/// Who reads much has the file mapped, and what is cut off then is a signal.
+fn cut_short_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("it.db");
+    block_on(async { fill(&open(&path), 40_000).await });
+    let sql = rusqlite::Connection::open(&path).unwrap();
+    sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    drop(sql);
+    let mut tail = Command::new(env!("CARGO_BIN_EXE_evcat"));
+    tail.args([
+        "-b",
+        &format!("local:{}", path.display()),
+        "tail",
+        "o",
+        "--from",
+        "beginning",
+        "--no-follow",
+    ]);
+    let mut tail = tail.args(["-o", "raw"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // So much that it has the file mapped, and then its reader waits for the pipe.
+    let mut stdout = tail.stdout.take().unwrap();
+    stdout.read_exact(&mut vec![0; 11 << 20]).unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(1 << 20).unwrap();
+    std::io::copy(&mut stdout, &mut std::io::sink()).unwrap();
+    let output = tail.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{:?} {stderr}", output.status);
+    // Where it happens between two mappings, SQLite finds it.
+    let told =
+        ["cut off while it was read", "the file is damaged"].iter().any(|words| stderr.contains(words));
+    assert!(stderr.contains(path.to_str().unwrap()) && told, "{stderr}");
 }
 
 fn newer() {

@@ -4,9 +4,7 @@
 //! events. Each is four varints (difference to that timestamp, zigzag; lengths + 1 of key, headers and payload, 0 for
 //! none), then the three byte strings. SQLite does not see a flipped byte in a payload; the checksum does.
 
-use std::ops::Range;
-
-use crate::event::{Event, Millis};
+use crate::event::{Event, Millis, Slice};
 
 /// A block ends before it would outgrow this, so that the row fits one page of 16 KiB without an overflow chain.
 pub const FULL: usize = 16_000;
@@ -123,16 +121,16 @@ impl std::fmt::Display for Damage {
 }
 
 /// Where an event's parts lie in the bytes of its block.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Entry {
     /// When it happened.
     pub timestamp: Millis,
-    /// `None` is no key.
-    pub key: Option<Range<usize>>,
-    /// Packed; `None` is none.
-    pub headers: Option<Range<usize>>,
-    /// `None` is a tombstone.
-    pub payload: Option<Range<usize>>,
+    /// Null is no key.
+    pub key: Slice,
+    /// Packed; null is none.
+    pub headers: Slice,
+    /// Null is a tombstone.
+    pub payload: Slice,
 }
 
 /// Reads the events of a block, in order. It ends after the last, or at once with [`Damage::Shape`].
@@ -158,23 +156,37 @@ impl<'a> Entries<'a> {
 
     #[inline]
     fn entry(&mut self) -> Option<Entry> {
-        let delta = get(self.bytes, &mut self.at)?;
+        let [delta, lengths @ ..] = self.numbers()?;
         let delta = (delta >> 1) as i64 ^ -((delta & 1) as i64);
-        let lengths =
-            [get(self.bytes, &mut self.at)?, get(self.bytes, &mut self.at)?, get(self.bytes, &mut self.at)?];
-        let [key, headers, payload] = lengths.map(|length| {
-            (length > 0).then(|| {
+        let size = |length: u64| length.saturating_sub(1);
+        let all = lengths.into_iter().fold(0, |all: u64, length| all.saturating_add(size(length)));
+        if all > (self.bytes.len() - self.at) as u64 {
+            return None;
+        }
+        let [key, headers, payload] = lengths.map(|length| match length {
+            0 => Slice::NULL,
+            length => {
                 let from = self.at;
-                self.at = from.saturating_add((length - 1) as usize);
-                from..self.at
-            })
+                self.at += size(length) as usize;
+                Slice::new(from..self.at)
+            }
         });
-        (self.at <= self.bytes.len()).then(|| Entry {
-            timestamp: self.base.wrapping_add(delta),
-            key,
-            headers,
-            payload,
-        })
+        Some(Entry { timestamp: self.base.wrapping_add(delta), key, headers, payload })
+    }
+}
+
+impl Entries<'_> {
+    /// The four before an event's bytes. Of a small event each is a single byte: then all are there at once.
+    #[inline]
+    fn numbers(&mut self) -> Option<[u64; 4]> {
+        if let Some(bytes) = word::<4>(self.bytes, self.at)
+            && u32::from_le_bytes(bytes) & 0x8080_8080 == 0
+        {
+            self.at += 4;
+            return Some(bytes.map(u64::from));
+        }
+        let mut next = || get(self.bytes, &mut self.at);
+        Some([next()?, next()?, next()?, next()?])
     }
 }
 
@@ -275,7 +287,7 @@ mod tests {
         for block in blocks {
             for entry in Entries::open(&block.bytes).unwrap() {
                 let entry = entry.unwrap();
-                let part = |range: Option<Range<usize>>| range.map(|range| block.bytes[range].to_vec());
+                let part = |part: Slice| part.of(&block.bytes).map(<[u8]>::to_vec);
                 all.push((entry.timestamp, part(entry.key), part(entry.headers), part(entry.payload)));
             }
         }

@@ -195,7 +195,7 @@ fn unseen(
             if enough || plan.open >= WINDOW || offset >= scope.stop {
                 return Ok(ControlFlow::Break(()));
             }
-            let key = entry.key.clone().map(|key| block::hash(&row.data[key]));
+            let key = entry.key.of(row.data).map(block::hash);
             let hold = key
                 .filter(|_| scope.ordered)
                 .and_then(|key| plan.keys.get(&key).copied())

@@ -45,7 +45,7 @@ pub fn forget(sql: &Connection, topic: &Topic, block: &Stored) -> Result<()> {
     let Ok(entries) = Entries::open(block.data) else { return Ok(()) };
     let mut delete = sql.prepare_cached("DELETE FROM seen WHERE id=?1 AND seq=?2")?;
     for (offset, entry) in (block.first..).zip(entries.flatten()) {
-        let packed = entry.headers.and_then(|at| block.data.get(at)).unwrap_or_default();
+        let packed = entry.headers.of(block.data).unwrap_or_default();
         if let Some(id) = id_of(Headers::packed(packed)) {
             delete.execute([row(topic, id), offset])?;
         }

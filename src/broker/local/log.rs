@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::block::{Block, Damage, Entries, Entry};
 use super::fault::Result;
 use crate::broker::{Error, Kind};
-use crate::event::{Batch, Event, Headers, Millis, Name, Placed, Position, Slice};
+use crate::event::{Batch, Event, Headers, Millis, Name, Placed, Position};
 
 /// Bits of an offset in the id of a row.
 const BITS: u32 = 40;
@@ -195,20 +195,16 @@ pub fn push(batch: &mut Batch, topic: &Topic, data: &[u8], copied: Option<usize>
         batch.extend_slices(&topic.name, std::iter::once(placed(base, entry, offset)));
     } else {
         let (timestamp, position) = (Some(entry.timestamp), Position::Offset(offset));
-        let part = |part: Option<Range<usize>>| part.and_then(|part| data.get(part));
-        let headers = Headers::packed(part(entry.headers).unwrap_or_default());
-        batch.push(&topic.name, part(entry.key), headers, part(entry.payload), timestamp, position);
+        let headers = Headers::packed(entry.headers.of(data).unwrap_or_default());
+        batch.push(&topic.name, entry.key.of(data), headers, entry.payload.of(data), timestamp, position);
     }
 }
 
 /// An event of a block that lies at `base` in its batch.
 #[inline]
 pub fn placed(base: usize, entry: Entry, offset: i64) -> Placed {
-    let place = |part: Option<Range<usize>>| {
-        part.map_or(Slice::NULL, |part| Slice::new(base + part.start..base + part.end))
-    };
     let Entry { timestamp, key, headers, payload } = entry;
-    let (key, headers, payload) = (place(key), place(headers), place(payload));
+    let [key, headers, payload] = [key, headers, payload].map(|part| part.behind(base));
     Placed { key, headers, payload, timestamp, position: Position::Offset(offset) }
 }
 

@@ -1,6 +1,6 @@
 //! What one receive takes: events in one buffer, each with the row that it is settled by.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 
 use rusqlite::Connection;
 
@@ -97,10 +97,9 @@ impl Loot {
         let mut entries = Entries::open(data).map_err(|damage| broken(damage.to_string()))?;
         let entry = entries.next().ok_or_else(|| broken("is empty".into()))?;
         let entry = entry.map_err(|damage| broken(damage.to_string()))?;
-        let part = |range: Option<Range<usize>>| range.and_then(|range| data.get(range));
-        let headers = Headers::packed(part(entry.headers).unwrap_or_default());
+        let headers = Headers::packed(entry.headers.of(data).unwrap_or_default());
         let position = position_of_put_back(&topic.name, headers, number);
-        let (key, payload) = (part(entry.key), part(entry.payload));
+        let (key, payload) = (entry.key.of(data), entry.payload.of(data));
         self.batch.push(&topic.name, key, headers, payload, Some(entry.timestamp), position);
         self.note(row, attempt);
         Ok(())

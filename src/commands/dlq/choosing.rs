@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use globset::{Glob, GlobMatcher};
+use jiff::tz::TimeZone;
 use regex::Regex;
 
 use super::heap::{Dead, Dlq};
@@ -208,7 +209,7 @@ fn time_of_death(
     to: &[Point],
     session: &Session,
 ) -> Result<(Option<i64>, Option<i64>), Failure> {
-    let reference = Reference { now: session.now(), zone: session.zone(), partitions: false };
+    let reference = Reference { now: session.now(), zone: TimeZone::system, partitions: false };
     let topic = ["".into()];
     let range = point::range(from, to, &topic, &reference)?;
     let wrong = |flag: &str| {

@@ -20,6 +20,9 @@ const EVENTS: i64 = 2048;
 /// or after this many blocks, when nearly all of them are settled: a read that lasts keeps the log from being cut.
 const BLOCKS: usize = 256;
 
+/// Batches that are read in one transaction, and handed over at once: half the locks, half the wakes.
+const TOGETHER: usize = 2;
+
 /// One topic that is read.
 pub struct Lane {
     /// Its name.
@@ -36,8 +39,8 @@ pub struct Lane {
 
 /// What came of one step.
 pub struct Step {
-    /// `None` where there is nothing new, or all of it is settled.
-    pub rows: Option<Rows>,
+    /// None where there is nothing new, or all of it is settled.
+    pub batches: Vec<Rows>,
     /// Whether it got on.
     pub moved: bool,
 }
@@ -61,6 +64,11 @@ struct Kept {
 }
 
 impl Rows {
+    /// How many bytes they hold.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Of this topic.
     pub fn topic(&self) -> &Name {
         &self.topic.name
@@ -120,15 +128,26 @@ impl Lane {
         self.stop.is_some_and(|stop| self.next >= stop)
     }
 
-    /// Reads one batch.
+    /// Reads on, a little.
     pub fn step(&mut self, store: &Store) -> Result<Step> {
         store.read(|sql| {
-            let Some(topic) = self.look(sql)? else { return Ok(Step { rows: None, moved: false }) };
-            let mut rows = Rows { topic: topic.clone(), bytes: Vec::new(), rows: Vec::new() };
-            let until = self.read(sql, &topic, &mut rows)?;
-            let moved = until > self.next;
-            self.next = until;
-            Ok(Step { rows: Some(rows).filter(|rows| !rows.rows.is_empty()), moved })
+            let Some(topic) = self.look(sql)? else { return Ok(Step { batches: vec![], moved: false }) };
+            let (mut batches, mut moved) = (Vec::new(), false);
+            while batches.len() < TOGETHER && !self.is_done() {
+                let mut rows = Rows { topic: topic.clone(), bytes: Vec::new(), rows: Vec::new() };
+                let until = match self.read(sql, &topic, &mut rows) {
+                    Err(_) if moved => break,
+                    until => until?,
+                };
+                if until == self.next {
+                    break;
+                }
+                (self.next, moved) = (until, true);
+                if !rows.rows.is_empty() {
+                    batches.push(rows);
+                }
+            }
+            Ok(Step { batches, moved })
         })
     }
 
@@ -157,7 +176,7 @@ impl Lane {
     }
 
     /// Up to which offset it has come. What was read before something that cannot be is given out first; it is met
-    /// again, and told of, by the step after.
+    /// again, and told of, by the read after.
     fn read(&self, sql: &Connection, topic: &Topic, rows: &mut Rows) -> Result<i64> {
         let stop = self.stop.unwrap_or(log::MAX_OFFSET);
         let (mut at, mut blocks, mut full) = (self.next, 0, false);

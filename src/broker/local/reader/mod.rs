@@ -1,6 +1,7 @@
 //! Looking: a thread reads ahead, a little; the handle gives out what is not held.
 
 mod lane;
+mod map;
 mod newest;
 mod resolve;
 
@@ -18,10 +19,11 @@ use super::{topics, worker};
 use crate::broker::{Error, Kind, Read, ReadOptions, Reader, Result, Stop};
 use crate::event::{Name, Position};
 use lane::{Lane, Rows, Step};
+use map::Map;
 pub use newest::newest;
 
 /// Batches read ahead.
-const AHEAD: usize = 2;
+const AHEAD: usize = 4;
 
 /// See [`Broker::reader`](crate::broker::Broker::reader). The store is one that is open already.
 pub async fn open(place: &Arc<Place>, store: Option<Store>, options: ReadOptions) -> Result<Box<dyn Reader>> {
@@ -71,7 +73,14 @@ fn begin(place: &Arc<Place>, store: Option<Store>, options: &ReadOptions) -> Res
     let plan = store.read(|sql| resolve::plan(sql, options)).map_err(told)?;
     let (sender, batches) = mpsc::channel(AHEAD);
     let shared = Arc::new(Shared::default());
-    let work = Work { store, watch, lanes: plan.lanes, shared: shared.clone(), batches: sender };
+    let work = Work {
+        store,
+        watch,
+        map: Map::default(),
+        lanes: plan.lanes,
+        shared: shared.clone(),
+        batches: sender,
+    };
     let reader = LocalReader {
         start: plan.start,
         end: plan.end,
@@ -113,6 +122,7 @@ enum Said {
 struct Work {
     store: Store,
     watch: Watch,
+    map: Map,
     lanes: Vec<Lane>,
     shared: Arc<Shared>,
     batches: mpsc::Sender<Result<Said>>,
@@ -139,14 +149,16 @@ impl Work {
                 if lane.is_done() || self.shared.is_held(&lane.name) {
                     continue;
                 }
-                let Step { rows, moved: on } = lane.step(&self.store)?;
+                let Step { batches, moved: on } = lane.step(&self.store)?;
                 moved |= on;
-                if let Some(rows) = rows {
+                let bytes = batches.iter().map(Rows::size).sum();
+                for rows in batches {
                     caught_up = None;
                     if self.batches.blocking_send(Ok(Said::Rows(rows))).is_err() {
                         return Ok(None);
                     }
                 }
+                self.map.has_read(&self.store, bytes)?;
             }
             if self.lanes.iter().all(Lane::is_done) {
                 return Ok(Some(Said::End));
