@@ -2,12 +2,14 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use evcat::broker::{Broker, Error, Kind, PublishOptions, ReadOptions, Start, Stop};
 use evcat::event::Position;
 use libtest_mimic::{Completion, Trial};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::rig::*;
 use crate::{store, trial};
@@ -170,14 +172,25 @@ fn cut_short() {
     }
 }
 
-/// Who reads much has the file mapped, and what is cut off then is a signal.
+/// Who reads much has the file mapped, and what is cut off then, or cannot be read, may be a signal.
 fn cut_short_meanwhile() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("it.db");
-    block_on(async { fill(&open(&path), 40_000).await });
+    block_on(async { fill(&open(&path), 20_000).await });
     let sql = rusqlite::Connection::open(&path).unwrap();
     sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     drop(sql);
+    let signalled = reading(&path, |tail| kill(Pid::from_raw(tail.id() as i32), Signal::SIGBUS).unwrap());
+    assert!(signalled.contains("could not be read on"), "{signalled}");
+    let cut = reading(&path, |_| {
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(1 << 20).unwrap()
+    });
+    let told = ["could not be read on", "the file is damaged"].iter().any(|words| cut.contains(words));
+    assert!(told, "{cut}");
+}
+
+/// What a reader of the file says that ends with exit 1, because of what is done while it waits for its pipe.
+fn reading(path: &Path, meanwhile: impl FnOnce(&Child)) -> String {
     let mut tail = Command::new(env!("CARGO_BIN_EXE_evcat"));
     tail.args([
         "-b",
@@ -189,18 +202,16 @@ fn cut_short_meanwhile() {
         "--no-follow",
     ]);
     let mut tail = tail.args(["-o", "raw"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // So much that it has the file mapped, and then its reader waits for the pipe.
+    // So much that it has the file mapped.
     let mut stdout = tail.stdout.take().unwrap();
     stdout.read_exact(&mut vec![0; 11 << 20]).unwrap();
-    std::fs::File::options().write(true).open(&path).unwrap().set_len(1 << 20).unwrap();
+    meanwhile(&tail);
     std::io::copy(&mut stdout, &mut std::io::sink()).unwrap();
     let output = tail.wait_with_output().unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{:?} {stderr}", output.status);
-    // Where it happens between two mappings, SQLite finds it.
-    let told =
-        ["cut off while it was read", "the file is damaged"].iter().any(|words| stderr.contains(words));
-    assert!(stderr.contains(path.to_str().unwrap()) && told, "{stderr}");
+    assert!(stderr.contains(path.to_str().unwrap()), "{stderr}");
+    stderr
 }
 
 fn newer() {

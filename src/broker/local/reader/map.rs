@@ -2,8 +2,9 @@
 //! faster. Who follows a topic never comes to it.
 //!
 //! SQLite maps the file, and what was read counts as this process's memory until it is unmapped, so that is done every few
-//! MiB. The price of a mapping is that a file which somebody cuts off, or a disk that fails, is not an error of a call but a
-//! SIGBUS; then the process says so and ends, as after any error of a read. Checkpoints of other processes do not cut off
+//! MiB. The price of a mapping is that a disk which fails, and a file that somebody cuts off in the middle of a transaction
+//! (SQLite looks at its size when one begins), are not an error of a call but a SIGBUS; then the process says so and ends,
+//! as after any error of a read. Checkpoints of other processes do not cut off
 //! what a reader may still read: they wait for it (<https://www.sqlite.org/wal.html#checkpointing>).
 
 use std::ffi::c_int;
