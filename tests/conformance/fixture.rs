@@ -13,6 +13,8 @@ use evcat::broker::{Broker, Capabilities, Location, Result, Surroundings, local,
 use crate::brokers;
 #[cfg(feature = "kafka")]
 use crate::kick;
+#[cfg(feature = "kafka")]
+use crate::lanes;
 #[cfg(feature = "rabbitmq")]
 use crate::rabbit::Vhost;
 #[cfg(feature = "kafka")]
@@ -86,22 +88,13 @@ pub const FIXTURES: &[Fixture] = &[
         },
     },
     #[cfg(feature = "kafka")]
-    Fixture {
-        name: "kafka",
-        missing: || brokers::shared_kafka().err(),
-        capabilities: kafka::capabilities,
-        world: Shared::kafka,
-        lease: None,
-        wake: Duration::from_secs(1),
-        habits: Habits {
-            has_queues: false,
-            gives_up_order: false,
-            releases_at_once: false,
-            counts_releases: false,
-            knows_dead_letters: false,
-            keeps_by_count: false,
-        },
-    },
+    KAFKA,
+    #[cfg(feature = "kafka")]
+    Fixture { name: "kafka:cluster", missing: lanes::cluster_missing, world: lanes::cluster, ..KAFKA },
+    #[cfg(feature = "kafka")]
+    Fixture { name: "kafka:secure", missing: lanes::secure_missing, world: lanes::secure, ..KAFKA },
+    #[cfg(feature = "kafka")]
+    Fixture { name: "kafka:mock", missing: || None, world: lanes::mock, ..KAFKA },
     #[cfg(feature = "rabbitmq")]
     Fixture {
         name: "rabbitmq",
@@ -148,6 +141,25 @@ pub const FIXTURES: &[Fixture] = &[
         ..SIMULATED
     },
 ];
+
+/// The shared one; other clusters are the same in all but how they are reached.
+#[cfg(feature = "kafka")]
+const KAFKA: Fixture = Fixture {
+    name: "kafka",
+    missing: || brokers::shared_kafka().err(),
+    capabilities: kafka::capabilities,
+    world: Shared::kafka,
+    lease: None,
+    wake: Duration::from_secs(1),
+    habits: Habits {
+        has_queues: false,
+        gives_up_order: false,
+        releases_at_once: false,
+        counts_releases: false,
+        knows_dead_letters: false,
+        keeps_by_count: false,
+    },
+};
 
 /// What the brokers in memory have in common.
 const SIMULATED: Fixture = Fixture {
@@ -251,14 +263,14 @@ impl Shared {
 /// What the cases want of a topic that a broker as it comes does not give: events of 1 MiB and a little, from any time,
 /// kept for as long as the case takes.
 #[cfg(feature = "kafka")]
-const TOPICS: [(&str, &str); 3] = [
+pub const TOPICS: [(&str, &str); 3] = [
     ("topic.max.message.bytes", "2000000"),
     ("topic.message.timestamp.after.max.ms", "9223372036854775807"),
     ("topic.retention.ms", "-1"),
 ];
 
 #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
-fn open_url(url: &str, options: &[(&str, &str)]) -> Arc<dyn Broker> {
+pub fn open_url(url: &str, options: &[(&str, &str)]) -> Arc<dyn Broker> {
     let (scheme, rest) = url.split_once(':').unwrap();
     let location = Location { scheme: scheme.into(), rest: rest.into() };
     let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
@@ -289,7 +301,7 @@ impl World for Vhost {
 #[cfg(feature = "kafka")]
 impl World for Shared {
     fn connect(&self) -> Arc<dyn Broker> {
-        Arc::new(Scoped { broker: open_url(&self.url, &TOPICS), prefix: self.prefix.clone() })
+        Arc::new(Scoped { broker: open_url(&self.url, &TOPICS), prefix: self.prefix.clone(), make: None })
     }
 
     fn nowhere(&self) -> Arc<dyn Broker> {

@@ -18,8 +18,13 @@ mod groups;
 #[path = "../support/kick.rs"]
 mod kick;
 mod kit;
+#[cfg(feature = "kafka")]
+mod lanes;
 mod letters;
 mod member;
+#[cfg(feature = "kafka")]
+#[path = "../support/mock.rs"]
+mod mock;
 mod names;
 mod order;
 mod publish;
@@ -66,7 +71,10 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // Most cases wait most of the time, so more of them than there are processors go on at once.
     arguments.test_threads.get_or_insert(8);
-    libtest_mimic::run(&arguments, trials).exit();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    #[cfg(feature = "kafka")]
+    lanes::down();
+    conclusion.exit();
 }
 
 fn cases() -> impl Iterator<Item = &'static Case> {
@@ -88,6 +96,9 @@ fn cases() -> impl Iterator<Item = &'static Case> {
 
 fn trial(fixture: &'static Fixture, case: &'static Case, require_all: bool) -> Trial {
     let name = format!("{}: {}", fixture.name, case.name.replace('_', " "));
+    if let Some(why) = cannot(fixture, case) {
+        return Trial::ignorable_test(name, move || Ok(Completion::ignored_with(why)));
+    }
     Trial::ignorable_test(name, move || match (fixture.missing)() {
         Some(what) if require_all => Err(Failed::from(format!("{what}, and EVCAT_REQUIRE_ALL is set"))),
         Some(what) => Ok(Completion::ignored_with(what)),
@@ -96,6 +107,16 @@ fn trial(fixture: &'static Fixture, case: &'static Case, require_all: bool) -> T
             Ok(Completion::Completed)
         }
     })
+}
+
+/// Why a broker cannot pass a case that its like passes.
+fn cannot(fixture: &Fixture, case: &Case) -> Option<&'static str> {
+    #[cfg(feature = "kafka")]
+    if fixture.name == "kafka:mock" {
+        return lanes::MOCK_CANNOT.iter().find(|(name, _)| *name == case.name).map(|(_, why)| *why);
+    }
+    let _ = (fixture, case);
+    None
 }
 
 fn run(fixture: &'static Fixture, case: &'static Case) {
@@ -118,5 +139,9 @@ fn every_ability() {
             "nothing shows how '{}' is refused",
             ability.name
         );
+    }
+    #[cfg(feature = "kafka")]
+    for (name, _) in lanes::MOCK_CANNOT {
+        assert!(cases().any(|case| case.name == *name), "there is no case '{name}'");
     }
 }

@@ -1,6 +1,7 @@
 //! Members at work, and whoever sees what is published.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use evcat::broker::*;
 use evcat::event::Event;
@@ -38,12 +39,14 @@ pub struct Member {
     waiting: Vec<Delivery>,
     /// Tokens that are no longer ours.
     pub lost: Vec<Token>,
+    /// Those that were to go and were given back; they come again.
+    pub given_back: Vec<Token>,
 }
 
 impl Member {
     pub async fn of(broker: &Arc<dyn Broker>, source: Source, options: SubscribeOptions) -> Member {
         let subscription = broker.subscription(source, options).await.unwrap();
-        Member { subscription, waiting: Vec::new(), lost: Vec::new() }
+        Member { subscription, waiting: Vec::new(), lost: Vec::new(), given_back: Vec::new() }
     }
 
     /// What comes next, or `None` at the end. What is being revoked is given back.
@@ -57,11 +60,23 @@ impl Member {
                     assert!(!deliveries.is_empty(), "there is always something to say");
                     return Some(deliveries);
                 }
-                Received::Revoking(tokens) => self.give_back(tokens).await,
+                Received::Revoking(tokens) => {
+                    self.given_back.extend(&tokens);
+                    self.give_back(tokens).await;
+                }
                 Received::Lost(tokens) => self.lost.extend(tokens),
                 Received::End => return None,
             }
         }
+    }
+
+    /// Whether there are deliveries within such a time; they are the next to come.
+    pub async fn has_some(&mut self, within: Duration) -> bool {
+        match timeout(within, self.step()).await {
+            Ok(Some(some)) => self.waiting = some,
+            Ok(None) | Err(_) => return false,
+        }
+        true
     }
 
     /// At least one delivery.

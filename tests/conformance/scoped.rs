@@ -11,7 +11,12 @@ use evcat::event::{Event, Events, Name, Position};
 pub struct Scoped {
     pub broker: Arc<dyn Broker>,
     pub prefix: String,
+    /// Makes topics where the broker has no request for it.
+    pub make: Option<Box<Make>>,
 }
+
+/// Makes the topic of this name with these options.
+pub type Make = dyn Fn(&str, &[(String, String)]) + Send + Sync;
 
 /// The names of one case.
 #[derive(Clone)]
@@ -126,7 +131,14 @@ impl Broker for Scoped {
     }
 
     async fn create_topic(&self, topic: &str, options: &[(String, String)]) -> Result<()> {
-        self.broker.create_topic(&self.scope().add(topic), options).await
+        let topic = self.scope().add(topic);
+        match &self.make {
+            Some(make) => {
+                self.broker.legal(&topic)?;
+                Ok(make(&topic, options))
+            }
+            None => self.broker.create_topic(&topic, options).await,
+        }
     }
 
     async fn delete_topic(&self, topic: &str) -> Result<()> {

@@ -33,7 +33,6 @@ fn a_topic_that_was_made_is_there_on_every_broker() {
 }
 
 #[test]
-#[ignore = "in one of four runs on a busy machine a member gave up: nobody was reached for its group within a minute"]
 fn nothing_is_lost_while_brokers_and_members_are_killed() {
     let Some(cluster) = or_skip(Private::up("kafka:cluster")) else { return };
     let Some(_) = or_skip(python()) else { return };

@@ -14,6 +14,9 @@ mod groups;
 #[path = "../support/kick.rs"]
 mod kick;
 mod members;
+#[path = "../support/mock.rs"]
+mod mock;
+mod moments;
 #[path = "../support/proxy.rs"]
 mod proxy;
 mod publish;

@@ -188,7 +188,7 @@ impl Client {
 
     /// Whether a broker has ever answered. One that had us and then will not is restarting, as a rule, or somebody
     /// between us and it is at a loss: that passes.
-    fn was_up(&self) -> bool {
+    pub fn was_up(&self) -> bool {
         // SAFETY: the client is live; answers at once, with a text of ours to free, or null while nobody has answered.
         unsafe {
             let id = sys::rd_kafka_clusterid(self.raw(), 0);

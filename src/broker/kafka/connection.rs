@@ -143,7 +143,7 @@ pub fn error(about: &About, client: &Client, trouble: &Trouble) -> Error {
     let told = told(&reasons);
     let last = reasons.last().map_or("", |reason| &reason.words);
     let new = |kind, message: String| Error::new(kind, about.operation, about.subject.clone(), message);
-    if let Some(known) = known(last) {
+    if let Some(known) = known(last).filter(|known| known.last || is_all(known, &reasons, client.was_up())) {
         let (place, words) = taken_apart(last);
         // The broker says which ways it knows.
         let ways = words.split("supported mechanisms: ").nth(1).filter(|ways| !ways.is_empty());
@@ -180,6 +180,18 @@ pub fn error(about: &About, client: &Client, trouble: &Trouble) -> Error {
     let all: Vec<_> = told.iter().map(|(place, words)| format!("{place}: {words}")).collect();
     new(Kind::Unreachable, format!("not reached{waited}: {}", all.join("; ")))
         .with_hint("is it up, and is the address right? longer: --timeout")
+}
+
+/// Whether a situation that may pass is what all of the brokers are in. One that was killed closes its connections too,
+/// and where another says something else, or one has had us before, that is likelier.
+fn is_all(situation: &Known, reasons: &[Trouble], was_up: bool) -> bool {
+    let mut last: Vec<(String, &str)> = Vec::new();
+    for reason in reasons {
+        let (place, _) = taken_apart(&reason.words);
+        last.retain(|(known, _)| *known != place);
+        last.push((place, &reason.words));
+    }
+    !was_up && last.iter().all(|(_, words)| known(words).is_some_and(|known| std::ptr::eq(known, situation)))
 }
 
 /// What was waited for, where the library says.
@@ -258,6 +270,20 @@ mod tests {
         let message = |state: &str| known(&format!("{reset} {state})")).map(|known| known.hint);
         assert!(message("APIVERSION_QUERY").is_some_and(|hint| hint.starts_with("kafkas://")));
         assert_eq!(message("SSL_HANDSHAKE"), Some(TO_PLAIN));
+    }
+
+    #[test]
+    fn a_broker_that_was_killed_does_not_want_to_know_who_asks() {
+        let of = |words: &str| Trouble { code: Code::LOCAL_TRANSPORT, words: words.into() };
+        let closed = "Disconnected: connection closed by peer (after 2ms in state UP)";
+        let refused = "Connect to ipv4#1.2.3.4:1 failed: Connection refused (after 0ms in state CONNECT)";
+        let (one, two) = (of(&format!("a:1/1: {closed}")), of(&format!("b:1/2: {closed}")));
+        let situation = known(&one.words).unwrap();
+        assert!(is_all(situation, &[one.clone(), two.clone()], false), "nobody has ever answered");
+        assert!(!is_all(situation, &[one.clone(), two.clone()], true), "it had us before");
+        let gone = of(&format!("b:1/2: {refused}"));
+        assert!(!is_all(situation, &[two.clone(), gone.clone(), one.clone()], false), "it went down");
+        assert!(is_all(situation, &[gone, two, one], false), "it came up, and closes");
     }
 
     #[test]

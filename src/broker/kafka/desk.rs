@@ -60,6 +60,8 @@ pub struct Slot {
 /// Everything a member has.
 pub struct Desk {
     pub client: Client,
+    /// Asks what the member's own client should not: an answer of NOT_COORDINATOR makes that look for its coordinator.
+    pub admin: Client,
     pub group: Name,
     pub grace: Duration,
     /// Where each partition ends for us; `None`: nowhere.
@@ -100,6 +102,10 @@ pub struct Desk {
     look: Instant,
     /// Asked whether any broker is there.
     probe: Option<Asked<()>>,
+    /// What is worked on.
+    topics: Vec<Name>,
+    /// Asked whether they are there, because somebody said that one is not.
+    missing: Option<Asked<()>>,
 }
 
 impl Desk {
@@ -115,7 +121,7 @@ impl Desk {
         const OPERATION: &str = "subscription";
         let admin = kafka.groups_admin()?;
         let found = topics::existing(admin, OPERATION, topics).await?;
-        membership::known(admin, OPERATION, topics, group).await?;
+        membership::known(admin, OPERATION, &found, group).await?;
         let ends = match &options.stop {
             Stop::Never => None,
             Stop::Now => {
@@ -130,6 +136,7 @@ impl Desk {
         let partitions = found.iter().map(|topic| topic.partitions.len()).sum();
         let (client, queue) = membership::begin(kafka, topics, group, options, partitions)?;
         Ok(Desk {
+            admin: admin.clone(),
             group: group.clone(),
             grace: options.grace,
             ends,
@@ -156,6 +163,8 @@ impl Desk {
             others: None,
             look: Instant::now(),
             probe: None,
+            topics: topics.to_vec(),
+            missing: None,
             client,
         })
     }
@@ -202,6 +211,12 @@ impl Desk {
                     if let Err(error) = found
                         && matches!(error.kind(), Kind::Unreachable | Kind::Denied)
                     {
+                        self.fail(error);
+                    }
+                }
+                found = asked(self.missing.as_mut()) => {
+                    self.missing = None;
+                    if let Err(error) = found {
                         self.fail(error);
                     }
                 }
@@ -260,15 +275,19 @@ impl Desk {
                 let (client, about) = (self.client.clone(), self.about());
                 self.probe = Some(Box::pin(async move { client.cluster(&about).await.map(|_| ()) }));
             }
+            Code::UNKNOWN_TOPIC_OR_PART | Code::LOCAL_UNKNOWN_TOPIC
+                if self.missing.is_none() && !self.over =>
+            {
+                self.missing = Some(regain::topics(&self.client, &self.topics));
+            }
+            Code::UNKNOWN_TOPIC_OR_PART | Code::LOCAL_UNKNOWN_TOPIC => {}
             Code::TOPIC_AUTHORIZATION_FAILED
             | Code::GROUP_AUTHORIZATION_FAILED
             | Code::CLUSTER_AUTHORIZATION_FAILED
             | Code::INVALID_GROUP_ID
             | Code::GROUP_MAX_SIZE_REACHED
             | Code::UNSUPPORTED_VERSION
-            | Code::LOCAL_UNSUPPORTED_FEATURE
-            | Code::UNKNOWN_TOPIC_OR_PART
-            | Code::LOCAL_UNKNOWN_TOPIC => {
+            | Code::LOCAL_UNSUPPORTED_FEATURE => {
                 let error = trouble.error(&self.about(), &self.client);
                 self.fail(error);
             }
@@ -374,11 +393,10 @@ impl Desk {
                 let Some(part) = self.parts.get_mut(name) else { continue };
                 match part.take(*name, room.min(SHARE), &mut taken) {
                     Ok(again) => more |= again,
-                    Err(Trouble {
-                        code: Code::LOCAL_AUTO_OFFSET_RESET | Code::OFFSET_OUT_OF_RANGE,
-                        words,
-                    }) => {
+                    Err(Trouble { code, words }) if regain::MAY_BE_THERE.contains(&code) => {
                         tracing::debug!(topic = &*part.topic, part.number, "{words}");
+                        // What comes meanwhile is not taken: what is missing before it would pass for not there.
+                        part.doubted = true;
                         self.doubted.push(regain::ask(&self.client, &self.group, *name, part));
                     }
                     Err(trouble) => {
@@ -452,7 +470,7 @@ impl Desk {
         if rest.is_empty() {
             self.end();
         } else if self.others.is_none() && self.look <= Instant::now() {
-            self.others = Some(membership::have_ended(&self.client, &self.group, rest));
+            self.others = Some(membership::have_ended(&self.admin, &self.group, rest));
         }
     }
 

@@ -61,7 +61,7 @@ impl Trouble {
 
     /// Whether the one who was asked may be gone.
     pub fn is_lost(&self) -> bool {
-        matches!(self.code, Code::LOCAL_TIMED_OUT | Code::LOCAL_TRANSPORT)
+        matches!(self.code, Code::LOCAL_TIMED_OUT | Code::LOCAL_TRANSPORT | Code::LOCAL_DESTROY_BROKER)
     }
 
     /// Whether the library gets over it by itself, once the broker is there again. What came damaged stays so.
@@ -179,7 +179,10 @@ fn verdict(code: Code, about: &About, user: Option<&str>) -> Verdict {
 
         Code::TOPIC_AUTHORIZATION_FAILED => denied("topic", topic_right(about.operation), about, user),
         Code::GROUP_AUTHORIZATION_FAILED => denied("group", group_right(about.operation), about, user),
-        Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED => denied("transactional-id", "Write", about, user),
+        Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED => {
+            let id = About::topic(about.operation, &transactional_id(named));
+            denied("transactional-id", "Write", &id, user)
+        }
         Code::CLUSTER_AUTHORIZATION_FAILED => denied("cluster", cluster_right(about.operation), about, user),
         Code::SASL_AUTHENTICATION_FAILED | Code::LOCAL_AUTHENTICATION => {
             told(Kind::Denied, "the broker does not take this user and password", CREDENTIALS)
@@ -194,6 +197,8 @@ fn verdict(code: Code, about: &About, user: Option<&str>) -> Verdict {
         | Code::LOCAL_SSL
         | Code::LOCAL_BAD_MSG
         | Code::LOCAL_WAIT_COORD
+        // The others took it out of the cluster while it had a question of ours.
+        | Code::LOCAL_DESTROY_BROKER
         | Code::LEADER_NOT_AVAILABLE
         | Code::NOT_LEADER_FOR_PARTITION
         | Code::OFFSET_NOT_AVAILABLE
@@ -305,6 +310,11 @@ fn verdict(code: Code, about: &About, user: Option<&str>) -> Verdict {
     }
 }
 
+/// Of who works on these dead letters: one at a time, on whatever machine.
+pub fn transactional_id(letters: &str) -> String {
+    format!("evcat-dlq-{letters}")
+}
+
 /// What to try with a user that was not taken.
 pub const CREDENTIALS: &str = "the user stands in the URL, the password in the profile; how it logs in: -X sasl.mechanism=PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512";
 
@@ -406,6 +416,15 @@ mod tests {
                 "too large for the broker",
                 "max.message.bytes",
             ),
+            (
+                Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+                "settle",
+                "topic a.g.dlq",
+                Kind::Denied,
+                "right Write on the transactional-id",
+                "--operation Write --transactional-id evcat-dlq-a.g.dlq",
+            ),
+            (Code::LOCAL_DESTROY_BROKER, "groups", "group g", Kind::Unreachable, "", ""),
             (
                 Code::NON_EMPTY_GROUP,
                 "delete_group",

@@ -55,7 +55,7 @@ async fn told(
     let names = &names;
     let committed = stream::iter(names.iter().cloned()).map(|group| async move {
         let about = About::group("groups", &group);
-        match client.committed(&about, &group, false).await {
+        match client.committed(&about, &group, None, false).await {
             Err(error) if left_out.contains(&error.kind()) => Ok((group, Vec::new())),
             committed => Ok((group, committed?)),
         }
@@ -140,7 +140,8 @@ pub async fn create(
     let missing = |committed: Vec<Committed>| -> Vec<&Described> {
         found.iter().filter(|topic| !committed.iter().any(|at| *at.topic == *topic.name)).collect()
     };
-    let committed = client.committed(&about, group, false).await?;
+    let wanted: Vec<_> = found.iter().flat_map(places::partitions).collect();
+    let committed = client.committed(&about, group, Some(&wanted), false).await?;
     let untouched = untouched(client, group, &found, &committed).await?;
     let new: Vec<_> = missing(committed).into_iter().cloned().collect();
     if new.is_empty() && untouched.is_empty() {
@@ -177,7 +178,7 @@ pub async fn create(
         Ok(()) => {}
         // Another member of the same new group was faster, and is at work already.
         Err(error) if error.kind() == Kind::Rejected => {
-            let committed = client.committed(&about, group, false).await?;
+            let committed = client.committed(&about, group, Some(&wanted), false).await?;
             return if missing(committed).is_empty() { Ok(made) } else { Err(error) };
         }
         Err(error) => return Err(error),
@@ -268,7 +269,7 @@ async fn resting(
     let about = About::group(operation, group);
     let names = [group];
     let (committed, described) =
-        tokio::join!(client.committed(&about, group, false), client.describe_groups(&about, &names));
+        tokio::join!(client.committed(&about, group, None, false), client.describe_groups(&about, &names));
     let (committed, described) = (committed?, described?);
     // A group that nobody has heard of has no members, in words or by an error, according to the broker's version.
     let members = described.first().map_or(0, |group| group.members.len());

@@ -6,10 +6,12 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::Kafka;
+use super::admin::Described;
 use super::client::{Client, Role};
 use super::desk::Asked;
 use super::error::{About, Trouble};
 use super::partitions::Partitions;
+use super::places;
 use super::queue::Queue;
 use super::rebalance::{Change, taken};
 use super::settings::Settings;
@@ -36,11 +38,12 @@ const FIXED: &[(&str, &str)] = &[
 ];
 
 /// Errors: the group is not there on one of these topics.
-pub async fn known(admin: &Client, operation: &'static str, topics: &[Name], group: &str) -> Result<()> {
-    let committed = admin.committed(&About::group(operation, group), group, false).await?;
-    match topics.iter().find(|topic| !committed.iter().any(|at| at.topic == **topic)) {
+pub async fn known(admin: &Client, operation: &'static str, topics: &[Described], group: &str) -> Result<()> {
+    let places: Vec<_> = topics.iter().flat_map(places::partitions).collect();
+    let committed = admin.committed(&About::group(operation, group), group, Some(&places), false).await?;
+    match topics.iter().find(|topic| !committed.iter().any(|at| *at.topic == *topic.name)) {
         None => Ok(()),
-        Some(topic) => {
+        Some(Described { name: topic, .. }) => {
             let subject = format!("group {group} on {topic}");
             let hint = format!("evcat groups list; to make it: evcat groups create {group} {topic}");
             Err(Error::new(Kind::NotFound, operation, subject, "does not exist").with_hint(hint))
@@ -120,10 +123,12 @@ fn defaults(
 }
 
 /// Whether the group has settled all of these up to their ends.
-pub fn have_ended(client: &Client, group: &Name, ends: HashMap<(Name, i32), i64>) -> Asked<bool> {
-    let (client, group) = (client.clone(), group.clone());
+pub fn have_ended(admin: &Client, group: &Name, ends: HashMap<(Name, i32), i64>) -> Asked<bool> {
+    let (admin, group) = (admin.clone(), group.clone());
     Box::pin(async move {
-        let committed = client.committed(&About::group("receive", &group), &group, false).await?;
+        let places: Vec<_> = ends.keys().cloned().collect();
+        let about = About::group("receive", &group);
+        let committed = admin.committed(&about, &group, Some(&places), false).await?;
         let committed: HashMap<_, _> =
             committed.into_iter().map(|at| ((at.topic, at.partition), at.offset)).collect();
         Ok(ends.iter().all(|(place, end)| committed.get(place).copied().unwrap_or(0) >= *end))

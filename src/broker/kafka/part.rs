@@ -22,6 +22,8 @@ pub struct Part {
     pub held: usize,
     /// It goes to another member: nothing more is handed out.
     pub leaves: bool,
+    /// Whether its next event is there is being asked: nothing is taken.
+    pub doubted: bool,
     /// Something was settled that was not committed.
     pub dirty: bool,
     /// The last [commit](super::commits::Commits) that had it.
@@ -54,8 +56,22 @@ impl Part {
         let first = place.as_ref().map_or(BEGINNING, Holes::base);
         let holes = place.unwrap_or_else(|| Holes::read(0, b""));
         let next = holes.base();
-        let (held, released, leaves, dirty, committed) = (0, 0, false, false, 0);
-        Part { topic, number, holes, held, leaves, dirty, committed, queue, first, next, released, stop }
+        let (held, released, committed, leaves, doubted, dirty) = (0, 0, 0, false, false, false);
+        Part {
+            topic,
+            number,
+            holes,
+            held,
+            leaves,
+            doubted,
+            dirty,
+            committed,
+            queue,
+            first,
+            next,
+            released,
+            stop,
+        }
     }
 
     /// Where it is read on: the offset after the last one seen, or [`BEGINNING`] where none was.
@@ -72,7 +88,7 @@ impl Part {
     /// cannot be read on.
     pub fn take(&mut self, name: u64, most: usize, taken: &mut Taken) -> Result<bool, Trouble> {
         let most = most.min(self.holes.room(self.next, self.held + self.released));
-        if self.leaves || self.is_done() || most == 0 {
+        if self.leaves || self.doubted || self.is_done() || most == 0 {
             return Ok(false);
         }
         let messages = Messages::take(&self.queue, most);

@@ -23,8 +23,9 @@ use crate::event::Name;
 /// The longest a commit is waited for before partitions go; and all of it before we leave.
 pub const COMMIT: Duration = Duration::from_secs(4);
 
-/// The longest that the library's own thread is waited for, in ms: it answers at once.
-const SEEK: i32 = 1000;
+/// The longest that the library's own thread is waited for, in ms: it answers at once, unless the machine is very busy. What
+/// was fetched before counts no more from the call on, whether it was answered or not.
+const SEEK: i32 = 100;
 
 /// What is being done about a rebalance.
 pub enum Change {
@@ -82,11 +83,10 @@ impl Desk {
         let code = event.trouble().map(|trouble| trouble.code);
         tracing::debug!(?code, ?list, group = %self.group, "rebalance");
         if code == Some(Code::LOCAL_ASSIGN_PARTITIONS) {
-            let (client, group) = (self.client.clone(), self.group.clone());
-            let committed =
-                Box::pin(
-                    async move { client.committed(&About::group("receive", &group), &group, true).await },
-                );
+            let (admin, group, places) = (self.admin.clone(), self.group.clone(), list.clone());
+            let committed = Box::pin(async move {
+                admin.committed(&About::group("receive", &group), &group, Some(&places), true).await
+            });
             self.change = Some(Change::Coming { list, committed });
             return;
         }
@@ -199,9 +199,10 @@ impl Desk {
         // SAFETY: client and list are live. Waits for the library's own thread, never for the broker.
         unsafe { taken(sys::rd_kafka_seek_partitions(self.client.raw(), places.raw(), SEEK)) };
         // SAFETY: the list is live.
-        for at in unsafe { partitions::iter(places.raw()) }.filter(|at| at.code == Code::LOCAL_STATE) {
+        for at in unsafe { partitions::iter(places.raw()) }.filter(|at| at.code != Code::OK) {
             let name = parts.get(&(at.topic.into(), at.partition));
-            if let Some((name, part)) = name.and_then(|name| Some((*name, self.parts.get(name)?))) {
+            if let Some((name, part)) = name.and_then(|name| Some((*name, self.parts.get_mut(name)?))) {
+                part.doubted = true;
                 self.doubted.push(regain::ask(&self.client, &self.group, name, part));
             }
         }

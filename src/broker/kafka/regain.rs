@@ -12,14 +12,25 @@ use tokio::time::{Instant, sleep};
 
 use super::admin::{EARLIEST, LATEST};
 use super::client::Client;
-use super::desk::Desk;
+use super::desk::{Asked, Desk};
 use super::part::{BEGINNING, Part};
 use super::partitions::Partitions;
 use super::places;
 use super::rebalance::taken;
-use super::sys;
+use super::sys::{self, Code};
+use super::topics;
 use crate::broker::{Error, Kind, Result};
 use crate::event::Name;
+
+/// What is said of a partition that may be there all the same. Also that there is no such topic: a broker that has just come
+/// up may not know it yet.
+pub const MAY_BE_THERE: &[Code] = &[
+    Code::LOCAL_AUTO_OFFSET_RESET,
+    Code::OFFSET_OUT_OF_RANGE,
+    Code::UNKNOWN_TOPIC_OR_PART,
+    Code::LOCAL_UNKNOWN_TOPIC,
+    Code::LOCAL_UNKNOWN_PARTITION,
+];
 
 /// How long until the leader is asked again.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -45,11 +56,19 @@ async fn is_there(client: &Client, group: &Name, place: &[(Name, i32)], next: i6
             places::ask(client, OPERATION, place, EARLIEST),
             places::ask(client, OPERATION, place, LATEST),
         );
-        let (first, last) = (first?[0].offset, last?[0].offset);
+        let is_early = end.is_none_or(|end| Instant::now() < end);
+        let (first, last) = match (first, last) {
+            (Ok(first), Ok(last)) => (first[0].offset, last[0].offset),
+            (Err(error), _) | (_, Err(error)) if error.kind() == Kind::NotFound && is_early => {
+                sleep(AGAIN).await;
+                continue;
+            }
+            (first, last) => (first?[0].offset, last?[0].offset),
+        };
         let message = match (next < first, next <= last) {
             (true, _) => "events were dropped by retention before the group had settled them".to_owned(),
             (_, true) => return Ok(()),
-            _ if end.is_none_or(|end| Instant::now() < end) => {
+            _ if is_early => {
                 // One that has just become the leader does not know at once how far the others are.
                 sleep(AGAIN).await;
                 continue;
@@ -63,12 +82,34 @@ async fn is_there(client: &Client, group: &Name, place: &[(Name, i32)], next: i6
     }
 }
 
+/// Asks for topics of which one is said not to be there for as long as we have patience: a broker that has just come up may
+/// not know it yet.
+pub fn topics(client: &Client, names: &[Name]) -> Asked<()> {
+    let (client, names) = (client.clone(), names.to_vec());
+    Box::pin(async move {
+        let end = client.timeout().map(|timeout| Instant::now() + timeout);
+        loop {
+            match topics::existing(&client, "receive", &names).await {
+                Err(error)
+                    if error.kind() == Kind::NotFound && end.is_none_or(|end| Instant::now() < end) =>
+                {
+                    sleep(AGAIN).await;
+                }
+                Err(error) => return Err(error),
+                // The library learns it by an answer about the brokers, of which it asks for one in minutes only.
+                Ok(_) => {
+                    client.who_answers().await;
+                    return Ok(());
+                }
+            }
+        }
+    })
+}
+
 impl Desk {
     /// Goes on with a partition, or says why not.
     pub fn regain(&mut self, name: u64, is_there: Result<()>) {
-        if !self.parts.contains_key(&name) {
-            return;
-        }
+        let Some(part) = self.parts.get_mut(&name) else { return };
         if let Err(error) = is_there {
             return self.fail(error);
         }
@@ -80,6 +121,7 @@ impl Desk {
             }));
             return;
         }
+        part.doubted = false;
         let only = self.is_incremental().then_some(name);
         let mut places = Partitions::new(self.parts.len());
         // The queues of the partitions stay as they are.

@@ -12,7 +12,7 @@ use super::Kafka;
 use super::admin::LATEST;
 use super::client::{Client, Role};
 use super::epoch;
-use super::error::{About, Trouble};
+use super::error::{About, Trouble, transactional_id};
 use super::produce::{Room, Topic, reports};
 use super::sys::{self, Code, rd_kafka_error_t, rd_kafka_t};
 use crate::broker::{Error, Kind, Result, TAKEN_OVER};
@@ -66,7 +66,7 @@ impl Operator {
     pub async fn take_over(kafka: &Kafka, letters: &Name) -> Result<Operator> {
         let settings = &kafka.settings;
         let patience = settings.timeout.unwrap_or(USUAL).clamp(Duration::from_secs(1), LONGEST);
-        let (id, ms) = (format!("evcat-dlq-{letters}"), patience.as_millis().to_string());
+        let (id, ms) = (transactional_id(letters), patience.as_millis().to_string());
         let defaults = [
             ("linger.ms", "0"),
             ("message.max.bytes", "1000000000"),

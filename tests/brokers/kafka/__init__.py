@@ -33,13 +33,14 @@ VARIANTS = {
 
 # Of kafka:secure. Each of them may log in by SCRAM-SHA-256, SCRAM-SHA-512 and PLAIN; admin may do everything.
 PASSWORDS = {"admin": "admin-secret", "alice": "alice-secret", "bob": "bob-secret"}
-# alice and the client certificate may do everything with topics, groups and transactions named alice.*, and read topics
-# named readonly.* in groups named so. bob may log in, and nothing else.
+# alice and the client certificate may do everything with topics, groups and transactions named alice.*, work on the dead
+# letters of these, and read topics named readonly.* in groups named so. bob may log in, and nothing else.
 FRIENDS = ["User:alice", "User:CN=client"]
 RIGHTS = [
     (wire.TOPIC, "alice.", wire.ALL),
     (wire.GROUP, "alice.", wire.ALL),
     (wire.TRANSACTIONAL_ID, "alice.", wire.ALL),
+    (wire.TRANSACTIONAL_ID, "evcat-dlq-alice.", wire.ALL),
     (wire.TOPIC, "readonly.", wire.READ),
     (wire.GROUP, "readonly.", wire.READ),
 ]

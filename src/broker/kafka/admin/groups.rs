@@ -2,6 +2,8 @@
 
 use std::ffi::c_char;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
+
 use super::super::client::Client;
 use super::super::error::{About, Trouble};
 use super::super::partitions;
@@ -13,6 +15,9 @@ use super::super::sys::{
 use super::{Options, all_well, array, c_text, trouble};
 use crate::broker::Result;
 use crate::event::Name;
+
+/// So many groups are asked about at a time.
+const AT_ONCE: usize = 16;
 
 /// A group as it stands in the list of all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,15 +80,18 @@ impl Client {
         about: &About,
         groups: &[impl AsRef<str>],
     ) -> Result<Vec<Description>> {
-        if groups.is_empty() {
-            return Ok(Vec::new());
-        }
-        let names: Vec<_> = groups.iter().map(|group| c_text(group.as_ref())).collect();
+        let groups = groups.iter().map(AsRef::as_ref);
+        let all = groups.map(|group| self.describe_group(about, group));
+        stream::iter(all.collect::<Vec<_>>()).buffered(AT_ONCE).try_concat().await
+    }
+
+    /// One of them: each has a coordinator of its own, and where the library cannot find that, all brokers are asked.
+    async fn describe_group(&self, about: &About, group: &str) -> Result<Vec<Description>> {
+        let name = c_text(group);
         let call = |options: &Options, queue| {
-            let mut first: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
-            let (first, count) = (first.as_mut_ptr(), first.len());
-            // SAFETY: all live during the call, which copies the names.
-            unsafe { sys::rd_kafka_DescribeConsumerGroups(self.raw(), first, count, options.raw(), queue) }
+            let mut first: *const c_char = name.as_ptr();
+            // SAFETY: all live during the call, which copies the name.
+            unsafe { sys::rd_kafka_DescribeConsumerGroups(self.raw(), &mut first, 1, options.raw(), queue) }
         };
         // SAFETY: the answer to this request, which lives until the event goes; all is copied.
         let read = |event: &Event| unsafe {
@@ -115,7 +123,9 @@ impl Client {
             let results = array(sys::rd_kafka_DeleteGroups_result_groups(result, &mut count), count);
             all_well(results.iter().map(|group| trouble(sys::rd_kafka_group_result_error(*group))))
         };
-        self.ask(about, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETEGROUPS, call, read).await
+        let node = self.coordinator(about, group).await?;
+        let op = rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETEGROUPS;
+        self.ask_first(node, about, op, call, read).await.map(|(done, _)| done)
     }
 }
 

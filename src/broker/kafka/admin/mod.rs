@@ -16,7 +16,7 @@ use std::ops::RangeInclusive;
 use std::ptr::NonNull;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::client::Client;
 use super::conf::ERROR_TEXT;
@@ -82,6 +82,13 @@ const OF_GROUPS: &[rd_kafka_admin_op_t] = &[
     rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
     rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETEGROUPS,
 ];
+/// Those of them that change something: a request that was given up may still be heard, so none is, and who the
+/// coordinator is has to be known before.
+const CHANGES_GROUPS: &[rd_kafka_admin_op_t] = &[
+    rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS,
+    rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS,
+    rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETEGROUPS,
+];
 /// What is not asked twice, because the first request may have been heard.
 const ONCE: &[rd_kafka_admin_op_t] = &[
     rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATETOPICS,
@@ -104,10 +111,11 @@ impl Client {
         call: impl Fn(&Options, *mut rd_kafka_queue_t) + Send,
         read: impl Fn(&Event) -> std::result::Result<T, Trouble> + Send,
     ) -> Result<T> {
-        self.ask_first(None, about, op, call, read).await
+        Ok(self.ask_first(None, about, op, call, read).await?.0)
     }
 
-    /// The same of this broker, and of others only if it does not answer.
+    /// The same of this broker, and of others only if it does not answer. With the number of the one that did, where it was
+    /// we who chose it.
     async fn ask_first<T>(
         &self,
         mut node: Option<i32>,
@@ -115,9 +123,10 @@ impl Client {
         op: rd_kafka_admin_op_t,
         call: impl Fn(&Options, *mut rd_kafka_queue_t) + Send,
         read: impl Fn(&Event) -> std::result::Result<T, Trouble> + Send,
-    ) -> Result<T> {
+    ) -> Result<(T, Option<i32>)> {
         let end = self.timeout().map(|timeout| Instant::now() + timeout);
         let (once, of_groups) = (ONCE.contains(&op), OF_GROUPS.contains(&op));
+        let changes = CHANGES_GROUPS.contains(&op);
         let (mut again, mut attempt) = (*AGAIN.start(), ATTEMPT);
         let mut nodes: Vec<i32> = Vec::new();
         loop {
@@ -131,18 +140,23 @@ impl Client {
             let queue = self.queue();
             call(&Options::new(self, op, patience, node), queue.raw());
             let answer = async {
-                if searches { self.of_coordinator(&queue, end).await } else { Some(next(&queue).await) }
+                match searches {
+                    true if changes => self.of_coordinator(&queue, end).await,
+                    true => timeout(left.min(attempt), next(&queue)).await.ok(),
+                    false => Some(next(&queue).await),
+                }
             };
             let event = tokio::select! {
                 biased;
                 event = answer => event,
                 trouble = self.refused() => return Err(trouble.error(about, self)),
             };
-            let Some(event) = event else {
-                return Err(Trouble::of(Code::LOCAL_TIMED_OUT).error(about, self));
+            let answer = match event {
+                Some(event) => event.trouble().map_or_else(|| read(&event), Err),
+                None => Err(Trouble::of(Code::LOCAL_TIMED_OUT)),
             };
-            let trouble = match event.trouble().map_or_else(|| read(&event), Err) {
-                Ok(answer) => return Ok(answer),
+            let trouble = match answer {
+                Ok(answer) => return Ok((answer, node)),
                 Err(trouble) => trouble,
             };
             let lost = !once && trouble.is_lost();
@@ -151,8 +165,9 @@ impl Client {
             }
             tracing::debug!(?trouble, operation = about.operation, "asked again");
             node = None;
-            if of_groups && (trouble.code == Code::NOT_COORDINATOR || !searches) {
-                // The library never forgets who a coordinator was (2.12), so each of them is asked whether it is now.
+            if of_groups && (trouble.code == Code::NOT_COORDINATOR || lost || !searches) {
+                // The library never forgets who a coordinator was (2.12), and waits for one that died until the state of
+                // some connection changes, which may be never. So each of them is asked whether it is now.
                 if nodes.is_empty() {
                     nodes = self.nodes().await;
                 }

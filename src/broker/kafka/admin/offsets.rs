@@ -103,23 +103,50 @@ impl Client {
         self.ask(about, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS, call, read).await
     }
 
-    /// What a group committed, of all partitions that it committed for. A group that does not exist has none.
+    /// What a group committed of these partitions; `None`: of all that it committed for, as far as we may see their topics.
+    /// A group that does not exist has none.
     ///
     /// `stable`: waits while a transaction with offsets of the group is open, instead of answering those before it.
     ///
     /// Requires: [`Client::has_group`], any group. librdkafka 2.12 hands an answer of NOT_COORDINATOR to the client's own
     /// group without a look whether it has one, and the process dies of that.
-    pub async fn committed(&self, about: &About, group: &str, stable: bool) -> Result<Vec<Committed>> {
+    pub async fn committed(
+        &self,
+        about: &About,
+        group: &str,
+        places: Option<&[(Name, i32)]>,
+        stable: bool,
+    ) -> Result<Vec<Committed>> {
+        Ok(self.committed_at(about, group, places, stable).await?.0)
+    }
+
+    /// The same, with the number of the coordinator where the library could not find it.
+    async fn committed_at(
+        &self,
+        about: &About,
+        group: &str,
+        places: Option<&[(Name, i32)]>,
+        stable: bool,
+    ) -> Result<(Vec<Committed>, Option<i32>)> {
+        if places.is_some_and(<[_]>::is_empty) {
+            return Ok((Vec::new(), None));
+        }
         if !self.has_group() {
             let message = "this client cannot ask what a group committed: it has no group.id";
             return Err(Error::new(Kind::Broken, about.operation, about.subject.clone(), message));
         }
         let name = c_text(group);
+        let list = places.map(|places| {
+            let mut list = Partitions::new(places.len());
+            places.iter().for_each(|(topic, partition)| list.add(topic, *partition, 0, b""));
+            list
+        });
         let call = |options: &Options, queue| {
+            let list = list.as_ref().map_or(std::ptr::null(), |list| list.raw().cast_const());
             // SAFETY: all live during the call, which copies the request. No partitions are all of them.
             unsafe {
                 sys::rd_kafka_AdminOptions_set_require_stable_offsets(options.raw(), i32::from(stable));
-                let mut asked = sys::rd_kafka_ListConsumerGroupOffsets_new(name.as_ptr(), std::ptr::null());
+                let mut asked = sys::rd_kafka_ListConsumerGroupOffsets_new(name.as_ptr(), list);
                 sys::rd_kafka_ListConsumerGroupOffsets(self.raw(), &mut asked, 1, options.raw(), queue);
                 sys::rd_kafka_ListConsumerGroupOffsets_destroy(asked);
             }
@@ -144,7 +171,14 @@ impl Client {
             all.retain(|committed: &Committed| committed.offset >= 0);
             Ok(all)
         };
-        self.ask(about, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, call, read).await
+        let op = rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS;
+        self.ask_first(None, about, op, call, read).await
+    }
+
+    /// Who the coordinator of a group is, where the library cannot find it; else it knows now. Whoever may change a group
+    /// may look at it.
+    pub(super) async fn coordinator(&self, about: &About, group: &str) -> Result<Option<i32>> {
+        Ok(self.committed_at(about, group, None, false).await?.1)
     }
 
     /// Writes offsets for a group that nobody is a member of; makes the group. Behaviour: of each, the metadata that were
@@ -171,7 +205,9 @@ impl Client {
             let groups = sys::rd_kafka_AlterConsumerGroupOffsets_result_groups(result, &mut count);
             each_partition(array(groups, count), |_| ())
         };
-        self.ask(about, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, call, read).await
+        let node = self.coordinator(about, group).await?;
+        let op = rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS;
+        self.ask_first(node, about, op, call, read).await.map(|(done, _)| done)
     }
 
     /// Forgets what a group committed of these partitions.
@@ -197,7 +233,9 @@ impl Client {
             let groups = sys::rd_kafka_DeleteConsumerGroupOffsets_result_groups(result, &mut count);
             each_partition(array(groups, count), |_| ())
         };
-        self.ask(about, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS, call, read).await
+        let node = self.coordinator(about, group).await?;
+        let op = rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS;
+        self.ask_first(node, about, op, call, read).await.map(|(done, _)| done)
     }
 }
 

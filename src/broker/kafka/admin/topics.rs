@@ -91,7 +91,7 @@ impl Client {
             Ok(array(first, count).iter().map(|topic| read_topic(*topic)).collect())
         };
         let op = rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
-        self.ask_first(node, about, op, call, read).await
+        Ok(self.ask_first(node, about, op, call, read).await?.0)
     }
 
     /// Makes a topic; not every broker may have heard of it when this returns.
