@@ -70,9 +70,8 @@ pub type Attributes = BTreeMap<String, Value>;
 
 /// Text that a message can hold: the characters of XML 1.0.
 pub fn is_plain(text: &str) -> bool {
-    text.chars().all(
-        |c| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..),
-    )
+    text.chars()
+        .all(|c| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..))
 }
 
 /// Whether an attribute may be called so.
@@ -128,8 +127,7 @@ pub fn write(
     let names: Vec<&[u8]> = all.iter().map(|(name, _)| *name).collect();
     // In the order of their names they need no word more; `more` may be needed for something else.
     let room = MOST - attributes.len() - usize::from(!more.is_empty());
-    let simple =
-        named.iter().all(Option::is_some) && named.len() <= room && names.is_sorted_by(|a, b| a < b);
+    let simple = named.iter().all(Option::is_some) && named.len() <= room && names.is_sorted_by(|a, b| a < b);
     if !simple {
         let room = MOST - attributes.len() - 1;
         let beyond = named.iter_mut().filter(|value| value.is_some()).skip(room);

@@ -23,7 +23,8 @@ pub async fn check(client: &Client) -> Result<Vec<(String, String)>> {
     let queues = services.sqs.list_queues().max_results(1).send().await;
     queues.map_err(|error| about.map(&error))?;
     facts.push(fact("queues", "may be listed"));
-    facts.push(fact("credentials", if client.settings.key.is_some() { "of the URL" } else { "of the chain" }));
+    facts
+        .push(fact("credentials", if client.settings.key.is_some() { "of the URL" } else { "of the chain" }));
     facts.push(fact("client", &super::client()));
     Ok(facts)
 }

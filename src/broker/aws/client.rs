@@ -155,9 +155,7 @@ impl Client {
         // arn:aws:sqs:REGION:ACCOUNT:NAME
         let owner = queue.strip_prefix("arn:").and_then(|rest| rest.split(':').nth(3)).map(str::to_owned);
         match request.set_queue_owner_aws_account_id(owner).send().await {
-            Ok(found) => {
-                Ok(found.queue_url().map(|url| self.remember(&format!("queue:{queue}"), url)))
-            }
+            Ok(found) => Ok(found.queue_url().map(|url| self.remember(&format!("queue:{queue}"), url))),
             Err(error) => match about.map(&error) {
                 missing if missing.kind() == Kind::NotFound => Ok(None),
                 error => Err(error),

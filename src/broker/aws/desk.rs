@@ -93,7 +93,8 @@ impl Desk {
     /// How many may be asked of a queue now; they are counted as coming.
     pub fn ask(&mut self, source: usize, most: usize) -> usize {
         let room = self.in_flight.saturating_sub(self.in_hand + self.ready.len() + self.coming);
-        let left = self.sources[source].left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
+        let left =
+            self.sources[source].left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
         let ask = room.min(most).min(left.saturating_sub(self.coming));
         self.coming += ask;
         ask
@@ -274,7 +275,8 @@ impl Desk {
         let until = self.until(from);
         if let Some(held) = ticket.token.and_then(|token| self.held.get_mut(&token)) {
             held.until = until;
-        } else if let Some(ready) = self.ready.iter_mut().find(|(_, taken, _)| taken.handle == ticket.handle) {
+        } else if let Some(ready) = self.ready.iter_mut().find(|(_, taken, _)| taken.handle == ticket.handle)
+        {
             ready.2 = until;
         }
     }
@@ -321,7 +323,8 @@ mod tests {
     fn come(desk: &mut Desk, at: Instant, groups: &[&str]) {
         let asked = desk.ask(0, groups.len());
         let taken = groups.iter().take(asked).enumerate().map(|(i, group)| {
-            let event = Event::new(&"t".into(), None, Headers::default(), Some(b"p"), None, Position::Unknown);
+            let event =
+                Event::new(&"t".into(), None, Headers::default(), Some(b"p"), None, Position::Unknown);
             let group = (!group.is_empty()).then(|| (*group).to_owned());
             Taken { event, handle: format!("h{i}{group:?}"), receives: Some(1), group, at }
         });

@@ -68,8 +68,7 @@ impl Fault {
         match error {
             SdkError::ServiceError(service) => {
                 let error = service.err();
-                let (code, message) =
-                    (error.code().unwrap_or_default(), error.message().unwrap_or_default());
+                let (code, message) = (error.code().unwrap_or_default(), error.message().unwrap_or_default());
                 Fault::said(code, message)
             }
             SdkError::TimeoutError(_) => {
@@ -122,27 +121,45 @@ impl Fault {
             message => message.trim_end_matches('.').to_owned(),
         };
         match code {
-            "NonExistentQueue" | "QueueDoesNotExist" | "NotFound" | "NotFoundException"
-            | "ResourceNotFound" | "ResourceNotFoundException" => {
-                Fault::new(Kind::NotFound, "does not exist")
-                    .hint("names are per region and account: is it this one? evcat topics list")
-            }
-            "AccessDenied" | "AccessDeniedException" | "AuthorizationError" | "AuthorizationErrorException"
-            | "KmsAccessDenied" | "KMSAccessDenied" | "KMSAccessDeniedException" => {
-                Fault::new(Kind::Denied, words).hint(RIGHTS)
-            }
+            "NonExistentQueue"
+            | "QueueDoesNotExist"
+            | "NotFound"
+            | "NotFoundException"
+            | "ResourceNotFound"
+            | "ResourceNotFoundException" => Fault::new(Kind::NotFound, "does not exist")
+                .hint("names are per region and account: is it this one? evcat topics list"),
+            "AccessDenied"
+            | "AccessDeniedException"
+            | "AuthorizationError"
+            | "AuthorizationErrorException"
+            | "KmsAccessDenied"
+            | "KMSAccessDenied"
+            | "KMSAccessDeniedException" => Fault::new(Kind::Denied, words).hint(RIGHTS),
             "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
                 Fault::new(Kind::Denied, format!("the credentials have expired: {words}"))
                     .hint("log in again, such as: aws sso login")
             }
-            "InvalidClientTokenId" | "UnrecognizedClientException" | "SignatureDoesNotMatch"
-            | "InvalidSecurity" | "MissingAuthenticationToken" | "MissingAuthenticationTokenException"
-            | "IncompleteSignature" | "OptInRequired" | "AuthFailure" | "InvalidSignatureException" => {
-                Fault::new(Kind::Denied, words).hint(CHAIN)
-            }
-            "Throttling" | "ThrottlingException" | "Throttled" | "ThrottledException" | "RequestThrottled"
-            | "RequestThrottledException" | "TooManyRequestsException" | "RequestLimitExceeded" | "SlowDown"
-            | "KmsThrottled" | "KMSThrottlingException" => {
+            "InvalidClientTokenId"
+            | "UnrecognizedClientException"
+            | "SignatureDoesNotMatch"
+            | "InvalidSecurity"
+            | "MissingAuthenticationToken"
+            | "MissingAuthenticationTokenException"
+            | "IncompleteSignature"
+            | "OptInRequired"
+            | "AuthFailure"
+            | "InvalidSignatureException" => Fault::new(Kind::Denied, words).hint(CHAIN),
+            "Throttling"
+            | "ThrottlingException"
+            | "Throttled"
+            | "ThrottledException"
+            | "RequestThrottled"
+            | "RequestThrottledException"
+            | "TooManyRequestsException"
+            | "RequestLimitExceeded"
+            | "SlowDown"
+            | "KmsThrottled"
+            | "KMSThrottlingException" => {
                 Fault::new(Kind::Unreachable, format!("asked for slower requests: {words}")).again()
             }
             "ReceiptHandleIsInvalid" | "MessageNotInflight" => Fault::lost(),
@@ -154,8 +171,11 @@ impl Fault {
             "OverLimit" => Fault::new(Kind::Full, format!("too many messages are out: {words}")).again(),
             "QueueDeletedRecently" => Fault::new(Kind::Rejected, "a queue of that name was deleted just now")
                 .hint("AWS gives a name free 60 seconds after its queue was deleted"),
-            "InvalidAction" | "UnknownOperationException" | "UnsupportedOperation"
-            | "UnsupportedOperationException" | "NotImplemented" => Fault::new(Kind::Unsupported, words),
+            "InvalidAction"
+            | "UnknownOperationException"
+            | "UnsupportedOperation"
+            | "UnsupportedOperationException"
+            | "NotImplemented" => Fault::new(Kind::Unsupported, words),
             "InternalError" | "InternalFailure" | "InternalErrorException" | "InternalServerError" => {
                 Fault::new(Kind::Unreachable, format!("failed by itself: {words}")).again().in_doubt()
             }
@@ -254,7 +274,10 @@ mod tests {
         for code in ["AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "NotFound"] {
             assert_eq!(Fault::said(code, "x").kind, Kind::NotFound);
         }
-        let stale = Fault::said("InvalidParameterValue", "Value x for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired.");
+        let stale = Fault::said(
+            "InvalidParameterValue",
+            "Value x for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired.",
+        );
         assert_eq!(stale.kind, Kind::Lost);
         assert_eq!(Fault::said("InvalidParameterValue", "x").kind, Kind::Rejected);
         assert!(Fault::said("ThrottledException", "").again);

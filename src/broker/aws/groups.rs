@@ -213,10 +213,8 @@ pub async fn groups(client: &Client, glob: &str) -> Result<Vec<GroupInfo>> {
         .compile_matcher();
     let arns = client.topics(&about).await?;
     let about = &about;
-    let of_topics: Vec<String> = arns
-        .into_iter()
-        .filter(|arn| matcher.is_match(last_part(arn)) || matcher.is_match(arn))
-        .collect();
+    let of_topics: Vec<String> =
+        arns.into_iter().filter(|arn| matcher.is_match(last_part(arn)) || matcher.is_match(arn)).collect();
     let found: Vec<Vec<(String, String, String)>> = futures_util::stream::iter(of_topics)
         .map(|arn| async move {
             let topic = if matcher_is_arn(glob) { arn.clone() } else { last_part(&arn).to_owned() };

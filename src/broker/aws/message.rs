@@ -219,7 +219,6 @@ fn more_of(attributes: &Attributes) -> Option<Map<String, Json>> {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,8 +244,15 @@ mod tests {
     fn keys_payloads_and_times_of_every_kind_come_back() {
         let long = vec![b'k'; 10_000];
         let keys = [None, Some(&b""[..]), Some(b"A-17"), Some(b"\0\xff"), Some(&long), Some(b"evcat:none:x")];
-        let payloads =
-            [None, Some(&b""[..]), Some(b"-"), Some(b"{\"a\":1}"), Some(b"\0\xff"), Some(b"\x01"), Some(b"null")];
+        let payloads = [
+            None,
+            Some(&b""[..]),
+            Some(b"-"),
+            Some(b"{\"a\":1}"),
+            Some(b"\0\xff"),
+            Some(b"\x01"),
+            Some(b"null"),
+        ];
         let mut headers = HeadersBuf::default();
         (0..12).rev().for_each(|i| headers.push(format!("h{i}").as_bytes(), HeaderValue::Int(i)));
         for fifo in [false, true] {

@@ -34,7 +34,7 @@ impl Place {
         match topic.strip_prefix("queue:") {
             Some(queue) if queue.ends_with(".parked") => {
                 // Of one that is named by its ARN or URL only the last part is a name.
-                let at = queue.rfind([':', '/']).map_or(0, |at| at + 1);
+                let at = queue.len() - last_part(queue).len();
                 Place::Queue(format!("{}{}", &queue[..at], dashed(&queue[at..])))
             }
             Some(queue) => Place::Queue(queue.to_owned()),
@@ -55,9 +55,12 @@ impl Place {
     }
 }
 
-/// Of an ARN or URL the name.
+/// Of an ARN or URL the name; any other is one.
 pub fn last_part(name: &str) -> &str {
-    name.rsplit([':', '/']).next().unwrap_or(name)
+    match name.starts_with("arn:") || name.contains("://") {
+        true => name.rsplit([':', '/']).next().unwrap_or(name),
+        false => name,
+    }
 }
 
 /// `TOPIC.GROUP.dlq`, and what is parked of it.
@@ -211,7 +214,7 @@ mod tests {
         for name in ["orders", "a_b-C9", "orders.fifo", "queue:x.fifo", "a.b.dlq", "arn:aws:sns:r:1:orders"] {
             assert!(topic("send", name).is_ok(), "{name}");
         }
-        for name in ["", "queue:", "a.b", "a b", "ü", ".fifo", "a.dlq", "*", &"n".repeat(61)] {
+        for name in ["", "queue:", "a.b", "a b", "ü", ".fifo", "a.dlq", "*", "x:3", "a/b", &"n".repeat(61)] {
             let error = topic("send", name).unwrap_err();
             assert_eq!(error.kind(), Kind::Invalid, "{name:?}");
         }

@@ -202,10 +202,8 @@ async fn read(
             continue;
         }
         quiet = 0;
-        let tickets: Vec<Ticket> = taken
-            .iter()
-            .map(|one| Ticket { source: 0, handle: one.handle.clone(), token: None })
-            .collect();
+        let tickets: Vec<Ticket> =
+            taken.iter().map(|one| Ticket { source: 0, handle: one.handle.clone(), token: None }).collect();
         let events = taken.into_iter().map(|one| one.event).collect();
         if sender.send(Ok(events)).await.is_err() {
             return;

@@ -43,7 +43,13 @@ pub async fn send(client: &Client, items: Vec<Item>) -> Landed {
 fn of(error: &Error) -> Fault {
     let detail = error.detail();
     let again = detail.kind == Kind::Unreachable;
-    Fault { kind: detail.kind, message: detail.message.clone(), hint: detail.hint.clone(), in_doubt: false, again }
+    Fault {
+        kind: detail.kind,
+        message: detail.message.clone(),
+        hint: detail.hint.clone(),
+        in_doubt: false,
+        again,
+    }
 }
 
 fn failed(items: Vec<Item>, fault: impl Fn() -> Fault) -> Landed {
@@ -94,9 +100,10 @@ async fn to_queue(services: &Services, url: &str, items: Vec<Item>) -> Landed {
         Ok(answer) => {
             let stored =
                 answer.successful().iter().map(|one| (one.id().to_owned(), one.message_id().to_owned()));
-            let refused = answer.failed().iter().map(|one| {
-                (one.id().to_owned(), Fault::said(one.code(), one.message().unwrap_or_default()))
-            });
+            let refused = answer
+                .failed()
+                .iter()
+                .map(|one| (one.id().to_owned(), Fault::said(one.code(), one.message().unwrap_or_default())));
             answered(items, stored.collect(), refused.collect())
         }
         Err(error) => failed(items, || Fault::of(&error)),
@@ -124,9 +131,10 @@ async fn to_topic(services: &Services, arn: &str, items: Vec<Item>) -> Landed {
         Ok(answer) => {
             let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
             let stored = answer.successful().iter().map(|one| (text(one.id()), text(one.message_id())));
-            let refused = answer.failed().iter().map(|one| {
-                (one.id().to_owned(), Fault::said(one.code(), one.message().unwrap_or_default()))
-            });
+            let refused = answer
+                .failed()
+                .iter()
+                .map(|one| (one.id().to_owned(), Fault::said(one.code(), one.message().unwrap_or_default())));
             answered(items, stored.collect(), refused.collect())
         }
         Err(error) => failed(items, || Fault::of(&error)),

@@ -66,8 +66,9 @@ impl Settings {
                 ));
             }
             (None, Some(_)) => {
-                return Err(refuse("a secret access key without its access key")
-                    .with_hint("aws://ACCESS_KEY@REGION"));
+                return Err(
+                    refuse("a secret access key without its access key").with_hint("aws://ACCESS_KEY@REGION")
+                );
             }
         };
         let endpoint = value(options::ENDPOINT).map(str::to_owned);

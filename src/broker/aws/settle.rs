@@ -111,11 +111,7 @@ fn invalid(error: &dyn std::error::Error) -> Fault {
     Fault::said("InvalidParameter", &error.to_string())
 }
 
-async fn delete(
-    services: &Services,
-    url: &str,
-    handles: &[(usize, &str)],
-) -> Failed {
+async fn delete(services: &Services, url: &str, handles: &[(usize, &str)]) -> Failed {
     let entry = |(at, handle): &(usize, &str)| {
         DeleteMessageBatchRequestEntry::builder().id(at.to_string()).receipt_handle(*handle).build()
     };
@@ -124,12 +120,7 @@ async fn delete(
     request.send().await.map(|answer| failures(answer.failed())).map_err(|error| Fault::of(&error))
 }
 
-async fn hide(
-    services: &Services,
-    url: &str,
-    handles: &[(usize, &str)],
-    seconds: i32,
-) -> Failed {
+async fn hide(services: &Services, url: &str, handles: &[(usize, &str)], seconds: i32) -> Failed {
     let entry = |(at, handle): &(usize, &str)| {
         ChangeMessageVisibilityBatchRequestEntry::builder()
             .id(at.to_string())

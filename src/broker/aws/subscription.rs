@@ -89,7 +89,8 @@ fn sources(source: Source) -> Result<Vec<(Name, Place, About)>> {
             let about = About::topic(OPERATION, &topic);
             match Place::of(&topic) {
                 Place::Topic(_) => {
-                    let message = "is no queue: a queue is named queue:NAME, and a topic is worked on by a group";
+                    let message =
+                        "is no queue: a queue is named queue:NAME, and a topic is worked on by a group";
                     Err(about.error(Kind::Unsupported, message))
                 }
                 place => Ok(vec![(topic, place, about)]),

@@ -210,14 +210,21 @@ pub async fn create(client: &Client, topic: &str, options: &[(String, String)]) 
 }
 
 /// What the options of a topic are in the words of the service.
-fn attributes(about: &About, place: &Place, options: &[(String, String)]) -> Result<Vec<(Attribute, String)>> {
+fn attributes(
+    about: &About,
+    place: &Place,
+    options: &[(String, String)],
+) -> Result<Vec<(Attribute, String)>> {
     let refuse = |kind, words: String| -> Error { about.error(kind, words) };
     let mut attributes = Vec::new();
     for (key, value) in options {
         match (key.as_str(), place) {
             ("dedup", _) => {
-                let message = "a FIFO topic or queue knows an id again for five minutes, and nothing else does";
-                return Err(refuse(Kind::Unsupported, message.into()).with_hint("a name that ends with .fifo"));
+                let message =
+                    "a FIFO topic or queue knows an id again for five minutes, and nothing else does";
+                return Err(
+                    refuse(Kind::Unsupported, message.into()).with_hint("a name that ends with .fifo")
+                );
             }
             ("partitions", _) => {
                 let message = "topics and queues have no partitions at AWS";

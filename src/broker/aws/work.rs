@@ -17,7 +17,7 @@ use super::desk::{Desk, Source, Ticket};
 use super::error::{About, Fault};
 use super::receive::{Taken, receive};
 use super::settle::{What, tell};
-use crate::broker::{Kind, Result};
+use crate::broker::{Error, Kind, Result};
 
 /// The most requests for messages that are open at a time on one queue.
 const RECEIVERS: usize = 8;
@@ -30,6 +30,8 @@ const WAITS: [i32; 6] = [1, 1, 2, 5, 10, 20];
 const QUIET: u32 = 2;
 /// The longest that leaving waits for open requests: a message that comes by one later is hidden for its lease.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
+/// A queue that was not asked for so long, because the hands are full, is asked whether it is still there.
+const UNASKED: Duration = Duration::from_secs(5);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -64,6 +66,9 @@ struct Tap {
     wanted: usize,
     /// In a row brought nothing.
     empty: u32,
+    /// When it answered last, and whether a look at it is under way.
+    answered: Instant,
+    looked_at: bool,
     /// It has not answered since.
     silent: Option<Instant>,
     not_before: Option<Instant>,
@@ -76,6 +81,7 @@ type Doing = Pin<Box<dyn Future<Output = Did> + Send>>;
 enum Did {
     Received(Came),
     Looked(usize, Result<u64>),
+    IsThere(usize, bool),
     Kept(Instant, Vec<(Ticket, std::result::Result<(), Fault>)>),
     GaveBack,
 }
@@ -106,6 +112,8 @@ impl Work {
             open: 0,
             wanted: 1,
             empty: 0,
+            answered: Instant::now(),
+            looked_at: false,
             silent: None,
             not_before: None,
             tries: 0,
@@ -130,7 +138,7 @@ impl Work {
     pub async fn run(mut self, mut leave: oneshot::Receiver<oneshot::Sender<()>>) {
         self.keep_at = Instant::now() + self.keeping();
         let done = loop {
-            let wake = self.ask().map_or(self.keep_at, |wake| wake.min(self.keep_at));
+            let wake = self.ask().into_iter().chain(self.unasked()).fold(self.keep_at, Instant::min);
             let shared = self.shared.clone();
             tokio::select! {
                 biased;
@@ -169,6 +177,29 @@ impl Work {
         wake
     }
 
+    /// Looks at queues that nothing was asked of for a while; when to look next.
+    fn unasked(&mut self) -> Option<Instant> {
+        let (now, mut wake) = (Instant::now(), None);
+        for at in 0..self.taps.len() {
+            let tap = &mut self.taps[at];
+            if tap.open > 0 || tap.wanted == 0 || tap.looked_at {
+                continue;
+            }
+            let due = tap.answered + UNASKED;
+            if due > now {
+                wake = Some(wake.map_or(due, |wake: Instant| wake.min(due)));
+                continue;
+            }
+            tap.looked_at = true;
+            let (client, source, about) = (self.client.clone(), tap.source.clone(), tap.about.clone());
+            self.doing.push(Box::pin(async move {
+                let found = client.attributes(&about, &source.url).await;
+                Did::IsThere(at, !matches!(found, Ok(None)))
+            }));
+        }
+        wake
+    }
+
     fn open(&mut self, at: usize, asked: usize) {
         let tap = &mut self.taps[at];
         tap.open += 1;
@@ -195,10 +226,21 @@ impl Work {
                 self.shared.bell.notify_one();
             }
             Did::Looked(at, _) => self.taps[at].empty = 0,
+            Did::IsThere(at, is_there) => {
+                let tap = &mut self.taps[at];
+                (tap.answered, tap.looked_at) = (Instant::now(), false);
+                if !is_there {
+                    tap.wanted = 0;
+                    self.shared.desk().fail(gone(&tap.about));
+                    self.shared.bell.notify_one();
+                }
+            }
             Did::Kept(from, kept) => {
                 let mut desk = self.shared.desk();
                 // What cannot be kept lapses by itself.
-                kept.iter().filter(|(_, kept)| kept.is_ok()).for_each(|(ticket, _)| desk.extended(ticket, from));
+                kept.iter()
+                    .filter(|(_, kept)| kept.is_ok())
+                    .for_each(|(ticket, _)| desk.extended(ticket, from));
             }
             Did::GaveBack => {}
         }
@@ -212,7 +254,7 @@ impl Work {
             Ok(taken) => taken,
             Err(fault) => return self.failed(at, asked, &fault),
         };
-        (tap.silent, tap.not_before, tap.tries) = (None, None, 0);
+        (tap.silent, tap.not_before, tap.tries, tap.answered) = (None, None, 0, now);
         let count = taken.len();
         self.shared.desk().came(at, asked, taken);
         if count == 0 {
@@ -246,7 +288,7 @@ impl Work {
             return;
         }
         let error = match fault.kind {
-            Kind::NotFound => tap.about.error(Kind::NotFound, "does not exist any more"),
+            Kind::NotFound => gone(&tap.about),
             _ => tap.about.fault(fault),
         };
         desk.fail(error);
@@ -326,6 +368,10 @@ impl Work {
             given = self.shared.desk().leave();
         }
     }
+}
+
+fn gone(about: &About) -> Error {
+    about.error(Kind::NotFound, "does not exist any more")
 }
 
 /// A number of a queue's.
