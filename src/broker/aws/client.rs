@@ -12,15 +12,18 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use aws_smithy_http_client::{Builder, tls};
 use tokio::sync::OnceCell;
 
-use super::error::About;
+use super::error::{About, Fault};
 use super::name::{Place, last_part};
 use super::settings::Settings;
-use crate::broker::{Error, Kind, Result};
+use crate::broker::{Kind, Result};
 
 /// For who connects.
 const CONNECT: Duration = Duration::from_secs(5);
 /// For one try of a request, beyond what a poll waits.
 const ATTEMPT: Duration = Duration::from_secs(30);
+/// How to do without a list.
+const BY_ARN: &str =
+    "without the right to list topics one is named by its ARN: arn:aws:sns:REGION:ACCOUNT:NAME";
 /// So many questions at a time about many queues.
 pub const AT_A_TIME: usize = 16;
 
@@ -117,6 +120,7 @@ impl Client {
     /// The ARN of a topic, if there is one.
     pub async fn topic(&self, about: &About, topic: &str) -> Result<Option<Arc<str>>> {
         if topic.starts_with("arn:") {
+            self.same_region(about, topic).await?;
             return Ok(Some(topic.into()));
         }
         if let Some(arn) = self.known(topic) {
@@ -126,18 +130,31 @@ impl Client {
         Ok(arns.iter().find(|arn| last_part(arn) == topic).map(|arn| self.remember(topic, arn)))
     }
 
+    /// Refuses what is somewhere else.
+    async fn same_region(&self, about: &About, arn: &str) -> Result<()> {
+        let here = &self.services(about).await?.region;
+        match arn.split(':').nth(3) {
+            Some(there) if !there.is_empty() && there != here => {
+                let message = format!("is in {there}, and this is {here}");
+                Err(about.error(Kind::Invalid, message).with_hint(format!("aws://{there}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The ARNs of all topics: SNS does not find one by its name.
     pub async fn topics(&self, about: &About) -> Result<Vec<String>> {
         let sns = &self.services(about).await?.sns;
         let mut pages = sns.list_topics().into_paginator().items().send();
         let mut arns = Vec::new();
         while let Some(topic) = pages.next().await {
-            let hint = "without the right to list topics a topic is named by its ARN: arn:aws:sns:REGION:ACCOUNT:NAME";
-            let denied = |error: Error| match error.kind() {
-                Kind::Denied => error.with_hint(hint),
-                _ => error,
-            };
-            let topic = topic.map_err(|error| denied(about.map(&error)))?;
+            let topic = topic.map_err(|error| {
+                let mut fault = Fault::of(&error);
+                if fault.is_forbidden() {
+                    fault.hint = Some(BY_ARN.into());
+                }
+                about.fault(&fault)
+            })?;
             arns.extend(topic.topic_arn().map(str::to_owned));
         }
         Ok(arns)
@@ -150,6 +167,9 @@ impl Client {
         }
         if let Some(url) = self.known(&format!("queue:{queue}")) {
             return Ok(Some(url));
+        }
+        if queue.starts_with("arn:") {
+            self.same_region(about, queue).await?;
         }
         let request = self.services(about).await?.sqs.get_queue_url().queue_name(last_part(queue));
         // arn:aws:sqs:REGION:ACCOUNT:NAME

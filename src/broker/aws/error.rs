@@ -55,6 +55,11 @@ impl Fault {
         Fault { in_doubt: true, ..self }
     }
 
+    /// Whether it is known who we are, and that one may not.
+    pub fn is_forbidden(&self) -> bool {
+        self.kind == Kind::Denied && self.hint.as_deref() == Some(RIGHTS)
+    }
+
     /// Of what the client says.
     pub fn of<E, R>(error: &SdkError<E, R>) -> Fault
     where
