@@ -11,10 +11,10 @@ use crate::account;
 fn what_aws_gave_up_goes_back_to_the_queue_that_it_died_in() {
     let Some(site) = account() else { return };
     site.run(&["topics", "create", "t"]).ok();
-    site.run(&["groups", "create", "g", "t", "-X", "max_receives=2"]).ok();
+    site.run(&["groups", "create", "g", "t", "-X", "max_receives=6"]).ok();
     site.run(&["publish", "t", "poison", "-k", "A-17"]).ok();
     site.until_waiting("g", 1);
-    if site.boto3(&["fail", "t-g", "2"]).is_none() {
+    if site.boto3(&["fail", "t-g", "6"]).is_none() {
         return;
     }
     let letters = site.lines(&["dlq", "peek", "t.g.dlq", "-o", "json"]);

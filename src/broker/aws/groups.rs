@@ -208,6 +208,10 @@ pub async fn group(client: &Client, topic: &str, group: &str) -> Result<Option<G
 /// See [`Broker::groups`](crate::broker::Broker::groups).
 pub async fn groups(client: &Client, glob: &str) -> Result<Vec<GroupInfo>> {
     let about = About::new("groups", "");
+    // A queue has none, and a place that is a queue alone need not know of topics.
+    if !matches!(Place::of(glob), Place::Topic(_)) {
+        return Ok(Vec::new());
+    }
     let matcher = globset::Glob::new(glob)
         .map_err(|error| about.error(Kind::Invalid, format!("'{glob}': {}", error.kind())))?
         .compile_matcher();
