@@ -85,4 +85,12 @@ fn groups_and_ids_of_a_fifo_queue_are_keys_and_ids() {
         (&found[0]["MessageGroupId"], &found[0]["MessageDeduplicationId"]),
         (&json!("A-18"), &json!("order-7"))
     );
+    let twice =
+        ["publish", "queue:q.fifo", "--key-from", ".payload.a", "--id-from", ".payload.a", "-o", "json"];
+    let receipts = crate::json(&site.feed(&twice, "{\"a\":\"x\"}\n{\"a\":\"x\"}\n").ok().out);
+    assert_eq!(
+        receipts[0]["position"], receipts[1]["position"],
+        "the second is dropped by AWS: {receipts:?}"
+    );
+    assert_eq!(receipts[1]["duplicate"], true, "{receipts:?}");
 }

@@ -17,7 +17,6 @@ mod publish;
 )]
 mod rig;
 #[path = "../support/suite.rs"]
-#[allow(dead_code, reason = "a suite takes what it needs")]
 mod suite;
 mod temporary;
 

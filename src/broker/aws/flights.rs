@@ -5,7 +5,7 @@
 //! sent again until the patience ends. Where that is not certain, it is only sent again to a FIFO place, which knows it by
 //! its id; else it is answered as in doubt at once.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -34,8 +34,9 @@ const LANES: usize = 8;
 /// Between two tries.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// So many ids of a FIFO place are remembered, to tell a duplicate by.
-const REMEMBERED: usize = 10_000;
+/// So many ids of FIFO places are remembered, and so long, which is a little less than they do.
+const REMEMBERED: usize = 100_000;
+const KNOWN_FOR: Duration = Duration::from_secs(295);
 
 /// What one call wants to publish, and where its answers go.
 pub struct Batch {
@@ -101,26 +102,31 @@ struct Lane {
     not_before: Option<Instant>,
 }
 
-/// Ids that a FIFO place gave.
+/// What a FIFO place knows again: group and id, and when and as what it took them. It drops what has both again within five
+/// minutes, and what it answers then is not always the same: so we remember for ourselves.
 #[derive(Default)]
 struct Ids {
-    known: HashSet<String>,
-    in_order: VecDeque<String>,
+    known: HashMap<(Key, String, String), (Instant, String)>,
+    in_order: VecDeque<((Key, String, String), Instant)>,
 }
 
 impl Ids {
-    /// Whether it was known before.
-    fn add(&mut self, id: &str) -> bool {
-        if !self.known.insert(id.to_owned()) {
-            return true;
-        }
-        self.in_order.push_back(id.to_owned());
-        if self.in_order.len() > REMEMBERED
-            && let Some(oldest) = self.in_order.pop_front()
+    /// As what it was taken before, if it was.
+    fn first(&mut self, key: &Key, fifo: &(String, String), id: &str, now: Instant) -> Option<String> {
+        while let Some((_, at)) = self.in_order.front()
+            && (now - *at >= KNOWN_FOR || self.in_order.len() > REMEMBERED)
         {
-            self.known.remove(&oldest);
+            if let Some((oldest, _)) = self.in_order.pop_front() {
+                self.known.remove(&oldest);
+            }
         }
-        false
+        let it = (key.clone(), fifo.0.clone(), fifo.1.clone());
+        if let Some((_, first)) = self.known.get(&it) {
+            return Some(first.clone());
+        }
+        self.known.insert(it.clone(), (now, id.to_owned()));
+        self.in_order.push_back((it, now));
+        None
     }
 }
 
@@ -212,10 +218,11 @@ impl Tower {
         for (mut item, result) in landed {
             let fault = match result {
                 Ok(id) => {
-                    let duplicate = item.out.fifo.is_some() && self.ids.add(&id);
-                    // A try of ours that was stored and not confirmed is no duplicate of anything.
-                    let duplicate = duplicate && !item.in_doubt;
-                    let receipt = Receipt { position: Position::Id(id.into()), duplicate };
+                    let fifo = item.out.fifo.as_ref();
+                    let first = fifo.and_then(|fifo| self.ids.first(&key, fifo, &id, now));
+                    let duplicate = first.is_some();
+                    let position = Position::Id(first.unwrap_or(id).into());
+                    let receipt = Receipt { position, duplicate };
                     answers.push((item.call, item.at, Ok(receipt)));
                     continue;
                 }
