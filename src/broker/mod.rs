@@ -19,6 +19,8 @@ mod reader;
 mod registry;
 mod subscription;
 
+#[cfg(feature = "aws")]
+pub mod aws;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 #[cfg(feature = "local")]

@@ -95,6 +95,26 @@ pub const BACKENDS: &[Backend] = &[
         #[cfg(not(feature = "rabbitmq"))]
         client: || "not compiled in".into(),
     },
+    Backend {
+        name: "aws",
+        schemes: &["aws"],
+        #[cfg(feature = "aws")]
+        capabilities: super::aws::capabilities,
+        #[cfg(not(feature = "aws"))]
+        capabilities: |_| Capabilities::default(),
+        #[cfg(feature = "aws")]
+        options: super::aws::OPTIONS,
+        #[cfg(not(feature = "aws"))]
+        options: &[],
+        #[cfg(feature = "aws")]
+        open: Some(super::aws::open),
+        #[cfg(not(feature = "aws"))]
+        open: None,
+        #[cfg(feature = "aws")]
+        client: super::aws::client,
+        #[cfg(not(feature = "aws"))]
+        client: || "not compiled in".into(),
+    },
 ];
 
 /// The row of a scheme.

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Puts the test brokers on this machine, without Docker:  provision.sh [all | kafka | tls | clients | kcat | trixie | bookworm]...
+# Puts the test brokers on this machine, without Docker:  provision.sh [all | STAGE]...
+# Stages: tls kafka clients kcat trixie bookworm localstack ministack elasticmq
 #
 # Everything lies in $BROKERS_HOME (default: target/brokers of this project), one directory per stage. A stage whose
 # pin has not changed is left alone, so a second run costs nothing. One that cannot be had prints UNAVAILABLE and why,
 # and the others go on; with EVCAT_REQUIRE_ALL=1 the script then ends with 1.
-# Needed: openssl (tls); Java 17 and Maven (kafka); Python 3 with venv (clients); kcat, which root gets from apt;
+# Needed: openssl (tls); Java 17 and Maven (kafka, elasticmq); Python 3 with venv (clients, localstack, ministack); kcat,
+# which root gets from apt;
 # root and apt (trixie and bookworm, where RabbitMQ runs).
 set -euo pipefail
 
@@ -15,7 +17,7 @@ home=$(cd "$home" && pwd)
 # shellcheck source=tests/brokers/versions.env
 . "$here/versions.env"
 
-all=(tls kafka clients kcat trixie bookworm)
+all=(tls kafka clients kcat trixie bookworm localstack ministack elasticmq)
 missing=0
 
 die() {
@@ -94,8 +96,8 @@ make_clients() {
     needs python3
     python3 -m venv .
     bin/pip install -q --disable-pip-version-check "confluent-kafka==$CONFLUENT_KAFKA_VERSION" \
-        "pika==$PIKA_VERSION"
-    bin/python -c 'import confluent_kafka, pika'
+        "pika==$PIKA_VERSION" "boto3==$BOTO3_VERSION"
+    bin/python -c 'import boto3, confluent_kafka, pika'
 }
 
 make_kcat() {
@@ -106,6 +108,33 @@ make_kcat() {
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends kcat
     fi
     ln -s "$(command -v kcat)" kcat
+}
+
+# The three that stand in for AWS: LocalStack is the most faithful, ministack the fastest, ElasticMQ keeps the limits.
+make_localstack() {
+    needs python3
+    python3 -m venv .
+    bin/pip install -q --disable-pip-version-check "uv==$UV_VERSION"
+    # It does not say which releases it needs, so those of its own time are taken.
+    bin/uv pip install -q --python bin/python --exclude-newer "$LOCALSTACK_UNTIL" \
+        "localstack-core[runtime]==$LOCALSTACK_VERSION"
+    bin/python -c 'import localstack.runtime.main'
+}
+
+make_ministack() {
+    needs python3
+    python3 -m venv .
+    bin/pip install -q --disable-pip-version-check "ministack==$MINISTACK_VERSION"
+    [[ -x bin/ministack ]]
+}
+
+make_elasticmq() {
+    needs java
+    needs mvn
+    mvn -B -q -f "$here/aws/pom.xml" "-Delasticmq.version=$ELASTICMQ_VERSION" \
+        "org.apache.maven.plugins:maven-dependency-plugin:$MAVEN_DEPENDENCY_PLUGIN_VERSION:copy-dependencies" \
+        -DincludeScope=runtime "-DoutputDirectory=$PWD/libs"
+    [[ -f libs/elasticmq-server_3-$ELASTICMQ_VERSION.jar ]] || die "Maven ended well, but libs has no ElasticMQ"
 }
 
 # A Debian in a directory, for servers that are newer or older than this machine's: whoever starts one of them enters it
@@ -149,10 +178,13 @@ run() {
     case $1 in
         tls) stage tls 1 ;;
         kafka) stage kafka "$KAFKA_VERSION, log4j $LOG4J_VERSION, pom $(cksum <"$here/kafka/pom.xml")" ;;
-        clients) stage clients "confluent-kafka $CONFLUENT_KAFKA_VERSION, pika $PIKA_VERSION" ;;
+        clients) stage clients "confluent-kafka $CONFLUENT_KAFKA_VERSION, pika $PIKA_VERSION, boto3 $BOTO3_VERSION" ;;
         kcat) stage kcat "from apt" ;;
         trixie) stage trixie "rabbitmq $RABBITMQ_VERSION" ;;
         bookworm) stage bookworm "rabbitmq $RABBITMQ_OLD_VERSION" ;;
+        localstack) stage localstack "localstack-core $LOCALSTACK_VERSION until $LOCALSTACK_UNTIL" ;;
+        ministack) stage ministack "$MINISTACK_VERSION" ;;
+        elasticmq) stage elasticmq "$ELASTICMQ_VERSION" ;;
         *) die "no stage '$1': all, ${all[*]}" ;;
     esac
 }

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+#[cfg(feature = "aws")]
+use evcat::broker::aws;
 #[cfg(feature = "kafka")]
 use evcat::broker::kafka;
 #[cfg(feature = "rabbitmq")]
 use evcat::broker::rabbitmq;
 use evcat::broker::{Broker, Capabilities, Location, Result, Surroundings, local, open};
 
-#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+#[cfg(feature = "aws")]
+use crate::account;
+#[cfg(any(feature = "kafka", feature = "rabbitmq", feature = "aws"))]
 use crate::brokers;
 #[cfg(feature = "kafka")]
 use crate::kick;
@@ -17,7 +21,7 @@ use crate::kick;
 use crate::lanes;
 #[cfg(feature = "rabbitmq")]
 use crate::rabbit::Vhost;
-#[cfg(feature = "kafka")]
+#[cfg(any(feature = "kafka", feature = "aws"))]
 use crate::scoped::Scoped;
 use crate::simulated::{self, Shape};
 
@@ -53,6 +57,8 @@ pub struct Habits {
     pub knows_dead_letters: bool,
     /// Retention by number of events too, and what is over it is gone at once; else by age alone, sooner or later.
     pub keeps_by_count: bool,
+    /// An event is acknowledged before the groups have it.
+    pub hands_on_later: bool,
 }
 
 /// A broker of one case's own.
@@ -85,6 +91,7 @@ pub const FIXTURES: &[Fixture] = &[
             counts_releases: false,
             knows_dead_letters: true,
             keeps_by_count: true,
+            hands_on_later: false,
         },
     },
     #[cfg(feature = "kafka")]
@@ -110,7 +117,24 @@ pub const FIXTURES: &[Fixture] = &[
             counts_releases: true,
             knows_dead_letters: true,
             keeps_by_count: false,
+            hands_on_later: false,
         },
+    },
+    #[cfg(feature = "aws")]
+    Fixture {
+        name: "aws",
+        missing: || brokers::shared_aws("").err(),
+        capabilities: aws::capabilities,
+        world: || Account::of(""),
+        ..AWS
+    },
+    #[cfg(feature = "aws")]
+    Fixture {
+        name: "aws fifo",
+        missing: || brokers::shared_aws("").err(),
+        capabilities: |topic| aws::capabilities(&format!("{topic}.fifo")),
+        world: || Account::of(".fifo"),
+        ..AWS
     },
     Fixture {
         name: "log",
@@ -158,7 +182,20 @@ const KAFKA: Fixture = Fixture {
         counts_releases: false,
         knows_dead_letters: false,
         keeps_by_count: false,
+        hands_on_later: false,
     },
+};
+
+/// What SNS and SQS do whoever stands in for them: leases are counted in seconds.
+#[cfg(feature = "aws")]
+const AWS: Fixture = Fixture {
+    name: "",
+    missing: || None,
+    capabilities: aws::capabilities,
+    world: || Account::of(""),
+    lease: Some(Duration::from_secs(3)),
+    wake: Duration::from_secs(3),
+    habits: Habits { counts_releases: true, keeps_by_count: false, hands_on_later: true, ..QUEUES },
 };
 
 /// What the brokers in memory have in common.
@@ -179,6 +216,7 @@ const QUEUES: Habits = Habits {
     counts_releases: false,
     knows_dead_letters: true,
     keeps_by_count: true,
+    hands_on_later: false,
 };
 
 /// A simulated broker, and one that nobody should reach for.
@@ -269,7 +307,7 @@ pub const TOPICS: [(&str, &str); 3] = [
     ("topic.retention.ms", "-1"),
 ];
 
-#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+#[cfg(any(feature = "kafka", feature = "rabbitmq", feature = "aws"))]
 pub fn open_url(url: &str, options: &[(&str, &str)]) -> Arc<dyn Broker> {
     let (scheme, rest) = url.split_once(':').unwrap();
     let location = Location { scheme: scheme.into(), rest: rest.into() };
@@ -298,10 +336,47 @@ impl World for Vhost {
     }
 }
 
+/// An account of one case's own, all of whose topics have this suffix.
+#[cfg(feature = "aws")]
+struct Account(String, &'static str);
+
+#[cfg(feature = "aws")]
+impl Account {
+    fn of(suffix: &'static str) -> Box<dyn World> {
+        let shared = brokers::shared_aws("").expect("asked for before");
+        Box::new(Account(account::new(&shared), suffix))
+    }
+
+    fn open(&self, url: &str) -> Arc<dyn Broker> {
+        Arc::new(Scoped { broker: open_url(url, &[]), prefix: String::new(), suffix: self.1, make: None })
+    }
+}
+
+#[cfg(feature = "aws")]
+impl World for Account {
+    fn connect(&self) -> Arc<dyn Broker> {
+        self.open(&self.0)
+    }
+
+    fn nowhere(&self) -> Arc<dyn Broker> {
+        self.open("aws://us-east-1?endpoint=http://127.0.0.1:1")
+    }
+
+    /// There is nobody who could tell; what needs a server fails there.
+    fn nowhere_is_untouched(&self) -> bool {
+        true
+    }
+
+    fn cut(&self) {
+        panic!("a delivery stays with its member for as long as its lease lasts, connected or not");
+    }
+}
+
 #[cfg(feature = "kafka")]
 impl World for Shared {
     fn connect(&self) -> Arc<dyn Broker> {
-        Arc::new(Scoped { broker: open_url(&self.url, &TOPICS), prefix: self.prefix.clone(), make: None })
+        let broker = open_url(&self.url, &TOPICS);
+        Arc::new(Scoped { broker, prefix: self.prefix.clone(), suffix: "", make: None })
     }
 
     fn nowhere(&self) -> Arc<dyn Broker> {

@@ -151,7 +151,42 @@ impl Rig {
 
     /// Publishes, and fails unless every event was acknowledged.
     pub async fn publish(&self, events: Vec<Event>) -> Vec<Receipt> {
-        self.publisher().await.send(events.into()).await.into_iter().map(Result::unwrap).collect()
+        let topics: Vec<Name> = events.iter().map(|event| event.topic().clone()).collect();
+        let before = self.lags(&topics).await;
+        let receipts = self.publisher().await.send(events.into()).await;
+        self.arrived(&topics, before).await;
+        receipts.into_iter().map(Result::unwrap).collect()
+    }
+
+    /// What waits in the groups of these topics, where a broker hands events on to them after it has acknowledged them.
+    async fn lags(&self, topics: &[Name]) -> Vec<(Name, String, u64)> {
+        let mut lags = Vec::new();
+        if self.fixture.habits.hands_on_later {
+            for topic in topics.iter().collect::<std::collections::BTreeSet<_>>() {
+                let groups = self.broker.groups(topic).await.unwrap();
+                let lag = |info: GroupInfo| (topic.clone(), info.group, info.lag.unwrap().events);
+                lags.extend(groups.into_iter().map(lag));
+            }
+        }
+        lags
+    }
+
+    /// Waits until the groups have what was published to these topics, or members have taken it meanwhile: then nothing
+    /// changes any more.
+    async fn arrived(&self, topics: &[Name], before: Vec<(Name, String, u64)>) {
+        let published = |topic: &Name| topics.iter().filter(|other| *other == topic).count() as u64;
+        let (mut last, mut since) = (before.clone(), Instant::now());
+        loop {
+            let now = self.lags(topics).await;
+            let has_all =
+                |(was, is): (&(Name, String, u64), &(Name, String, u64))| is.2 >= was.2 + published(&was.0);
+            if before.iter().zip(&now).all(has_all) || since.elapsed() > Duration::from_secs(1) {
+                return;
+            }
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+        }
     }
 
     /// `n` events with payloads `from..from + n`, over so many keys (0: no key; fewer where a broker has none).
@@ -172,8 +207,13 @@ impl Rig {
 
     /// Begins to look, so that what is published from now on is seen, by whatever way this broker has.
     pub async fn watch(&self, topic: &Name) -> Watch {
-        if self.can(&abilities::PEEK) {
+        if self.broker.capabilities(topic).peek {
             return Watch::Look(self.reader(std::slice::from_ref(topic), Start::Latest, Stop::Never).await);
+        }
+        if self.can(&abilities::PEEK) {
+            // It is a queue by itself: what lies there is seen by taking it.
+            let source = Source::DeadLetters { dlq: topic.clone(), chosen: None };
+            return Watch::Work(Member::of(&self.broker, source, working(1000)).await);
         }
         self.group(topic, "watch", Start::Latest).await;
         Watch::Work(self.member(topic, "watch", working(1000)).await)

@@ -152,7 +152,7 @@ impl Shared {
 
 impl World for Shared {
     fn connect(&self) -> Arc<dyn Broker> {
-        Arc::new(Scoped { broker: self.open(&self.url), prefix: self.prefix.clone(), make: None })
+        Arc::new(Scoped { broker: self.open(&self.url), prefix: self.prefix.clone(), suffix: "", make: None })
     }
 
     fn nowhere(&self) -> Arc<dyn Broker> {
@@ -188,6 +188,7 @@ impl World for Mock {
         Arc::new(Scoped {
             broker: open_url(&self.0.url(), &MOCK_OPTIONS),
             prefix: String::new(),
+            suffix: "",
             make: Some(Box::new(make)),
         })
     }

@@ -7,8 +7,11 @@
 #![allow(clippy::disallowed_methods, reason = "the one variable of this suite is read here")]
 #![allow(clippy::cloned_ref_to_slice_refs, clippy::unit_arg, reason = "the plainer words")]
 
+#[cfg(feature = "aws")]
+#[path = "../support/account.rs"]
+mod account;
 mod admin;
-#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+#[cfg(any(feature = "kafka", feature = "rabbitmq", feature = "aws"))]
 #[path = "../support/brokers.rs"]
 mod brokers;
 mod claim;
@@ -34,7 +37,7 @@ mod queues;
 mod rabbit;
 mod read;
 mod refuse;
-#[cfg(feature = "kafka")]
+#[cfg(any(feature = "kafka", feature = "aws"))]
 mod scoped;
 mod settle;
 #[path = "../support/simulated/mod.rs"]

@@ -1,5 +1,5 @@
 //! A broker of one case's own on a server that all cases share: every name gets a prefix on the way in and loses it on
-//! the way out.
+//! the way out. Topics get a suffix too, where a broker reads their kind from that.
 
 use std::sync::Arc;
 
@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use evcat::broker::*;
 use evcat::event::{Event, Events, Name, Position};
 
-/// `broker`, seen through names that begin with `prefix`.
+/// `broker`, seen through names that begin with `prefix`, topics through names that end with `suffix`.
 pub struct Scoped {
     pub broker: Arc<dyn Broker>,
     pub prefix: String,
+    pub suffix: &'static str,
     /// Makes topics where the broker has no request for it.
     pub make: Option<Box<Make>>,
 }
@@ -20,15 +21,28 @@ pub type Make = dyn Fn(&str, &[(String, String)]) + Send + Sync;
 
 /// The names of one case.
 #[derive(Clone)]
-struct Scope(Arc<str>);
+struct Scope(Arc<str>, &'static str);
 
 impl Scope {
     fn add(&self, name: &str) -> Name {
+        format!("{}{name}{}", self.0, self.1).into()
+    }
+
+    fn add_group(&self, name: &str) -> Name {
         format!("{}{name}", self.0).into()
     }
 
-    fn cut<'a>(&self, name: &'a str) -> &'a str {
-        name.strip_prefix(&*self.0).unwrap_or(name)
+    fn cut(&self, name: &str) -> String {
+        self.cut_all(name.strip_prefix(&*self.0).unwrap_or(name), "")
+    }
+
+    /// Wherever they stand.
+    fn cut_all(&self, words: &str, prefix: &str) -> String {
+        let mut words = words.to_owned();
+        for part in [prefix, self.1].into_iter().filter(|part| !part.is_empty()) {
+            words = words.replace(part, "");
+        }
+        words
     }
 
     fn add_all(&self, names: &[Name]) -> Vec<Name> {
@@ -61,7 +75,7 @@ impl Scope {
     fn source(&self, source: &Source) -> Source {
         match source {
             Source::Group { topics, group } => {
-                Source::Group { topics: self.add_all(topics), group: self.add(group) }
+                Source::Group { topics: self.add_all(topics), group: self.add_group(group) }
             }
             Source::Queue(queue) => Source::Queue(self.add(queue)),
             Source::DeadLetters { dlq, chosen } => {
@@ -76,9 +90,9 @@ impl Scope {
 
     fn cut_group(&self, info: GroupInfo) -> GroupInfo {
         GroupInfo {
-            topic: self.cut(&info.topic).into(),
-            group: self.cut(&info.group).into(),
-            dead_letters: info.dead_letters.map(|name| self.cut(&name).into()),
+            topic: self.cut(&info.topic),
+            group: self.cut(&info.group),
+            dead_letters: info.dead_letters.map(|name| self.cut(&name)),
             settled: self.cut_places(&info.settled),
             end: self.cut_places(&info.end),
             ..info
@@ -102,14 +116,14 @@ fn on(event: &Event, topic: &Name) -> Event {
 
 impl Scoped {
     fn scope(&self) -> Scope {
-        Scope(self.prefix.as_str().into())
+        Scope(self.prefix.as_str().into(), self.suffix)
     }
 }
 
 #[async_trait]
 impl Broker for Scoped {
     fn capabilities(&self, topic: &str) -> Capabilities {
-        self.broker.capabilities(topic)
+        self.broker.capabilities(&self.scope().add(topic))
     }
 
     fn legal(&self, topic: &str) -> Result<()> {
@@ -123,8 +137,8 @@ impl Broker for Scoped {
     async fn topics(&self, glob: &str) -> Result<Vec<TopicInfo>> {
         let scope = self.scope();
         let cut = |info: TopicInfo| TopicInfo {
-            name: scope.cut(&info.name).into(),
-            dead_letters_of: info.dead_letters_of.map(|of| scope.cut(&of).replace(&*scope.0, "")),
+            name: scope.cut(&info.name),
+            dead_letters_of: info.dead_letters_of.map(|of| scope.cut_all(&of, &scope.0)),
             ..info
         };
         Ok(self.broker.topics(&scope.add(glob)).await?.into_iter().map(cut).collect())
@@ -158,18 +172,18 @@ impl Broker for Scoped {
 
     async fn group(&self, topic: &str, group: &str) -> Result<Option<GroupInfo>> {
         let scope = self.scope();
-        let found = self.broker.group(&scope.add(topic), &scope.add(group)).await?;
+        let found = self.broker.group(&scope.add(topic), &scope.add_group(group)).await?;
         Ok(found.map(|info| scope.cut_group(info)))
     }
 
     async fn seek_group(&self, topic: &str, group: &str, to: &Start) -> Result<()> {
         let scope = self.scope();
-        self.broker.seek_group(&scope.add(topic), &scope.add(group), &scope.start(to)).await
+        self.broker.seek_group(&scope.add(topic), &scope.add_group(group), &scope.start(to)).await
     }
 
     async fn delete_group(&self, topic: &str, group: &str) -> Result<()> {
         let scope = self.scope();
-        self.broker.delete_group(&scope.add(topic), &scope.add(group)).await
+        self.broker.delete_group(&scope.add(topic), &scope.add_group(group)).await
     }
 
     async fn create_group(
@@ -182,7 +196,7 @@ impl Broker for Scoped {
         let dead_letters = dead_letters.map(|name| scope.add(name));
         let (source, from) = (scope.source(source), scope.start(from));
         let made = self.broker.create_group(&source, &from, dead_letters.as_deref()).await?;
-        Ok(made.into_iter().map(|words| words.replace(&*scope.0, "")).collect())
+        Ok(made.into_iter().map(|words| scope.cut_all(&words, &scope.0)).collect())
     }
 
     async fn publisher(&self, options: PublishOptions) -> Result<Box<dyn Publisher>> {
@@ -284,7 +298,7 @@ impl Subscription for ScopedSubscription {
         let add = |(token, settlement)| match settlement {
             Settlement::Move { event, only } => {
                 let event = Box::new(self.scope.add_event(&event));
-                (token, Settlement::Move { event, only: only.map(|name| self.scope.add(&name)) })
+                (token, Settlement::Move { event, only: only.map(|name| self.scope.add_group(&name)) })
             }
             other => (token, other),
         };

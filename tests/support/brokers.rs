@@ -36,6 +36,17 @@ pub fn shared_rabbitmq() -> Result<String, String> {
     })
 }
 
+/// The same of a stand-in for AWS (`fast` or `strict`, or the most faithful), where each test has an account of its own
+/// (`support/account.rs`).
+pub fn shared_aws(variant: &str) -> Result<String, String> {
+    let variable = format!("EVCAT_TEST_AWS_{}", variant.to_uppercase());
+    let variable = variable.trim_end_matches('_');
+    let found = std::env::var(variable).ok().filter(|url| !url.is_empty());
+    found.ok_or_else(|| {
+        format!("there is no stand-in for AWS: {variable} is not set (tests/run starts one and sets it)")
+    })
+}
+
 /// What is there; or `None`, after the reason was printed.
 ///
 /// # Panics

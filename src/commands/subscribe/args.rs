@@ -356,7 +356,7 @@ impl SubscribeArgs {
             dlq: dlq.map(Name::from),
             no_dlq,
         };
-        super::guard(session, &plan)?;
+        super::guard(session, &plan, matches!(handling, Handling::Run { .. }))?;
         let judge = Judging { filter, group: plan.group.clone() };
         Ok(Resolved { plan, handling, judge })
     }

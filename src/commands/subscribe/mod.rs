@@ -192,12 +192,14 @@ fn refuse_loops(session: &Session, plan: &Plan, handling: &Handling, topics: &[N
 }
 
 /// Refuses, before any I/O, what the broker of these topics cannot do.
-fn guard(session: &Session, plan: &Plan) -> Result<(), Failure> {
+fn guard(session: &Session, plan: &Plan, has_command: bool) -> Result<(), Failure> {
+    // Who has no command is not asked for an order, and cannot give it up.
+    let known = if has_command { "; --ordering none says that this is known" } else { "" };
     for topic in &plan.topics {
         let capabilities = session.broker.capabilities(topic);
         if plan.ordering == Ordering::Key && capabilities.key && !(abilities::ORDER.has)(&capabilities) {
             session.ui.warn(format_args!(
-                "{} keeps no order of '{topic}', not even of one key; --ordering none says that this is known",
+                "{} keeps no order of '{topic}', not even of one key{known}",
                 session.endpoint.name
             ));
         }

@@ -4,6 +4,7 @@
 
 mod own;
 mod rabbitmq;
+mod sqs;
 
 use super::Origin;
 use crate::event::{Event, Millis};
@@ -40,7 +41,7 @@ pub struct Facts {
 }
 
 /// Every ecosystem that can be read. The first that answers wins.
-pub const DECODERS: &[Decoder] = &[own::DECODER, rabbitmq::DECODER];
+pub const DECODERS: &[Decoder] = &[own::DECODER, rabbitmq::DECODER, sqs::DECODER];
 
 /// Whether a header of this name belongs to some ecosystem's failure record.
 pub fn is_record_header(name: &[u8]) -> bool {
