@@ -246,10 +246,13 @@ fn add(args: AddArgs, directory: Option<&Path>, setup: &Setup) -> anyhow::Result
     let profile = Profile { name, url: Secret::new(absolute(url)?), read_only, password, options };
     // All that can be wrong with it is found now, and its password is not fetched for that.
     let choice = Choice::profile(&profile, setup.environment)?;
+    // There is one, or will be: some brokers refuse a user without.
+    let has_password = choice.password.is_some() || choice.address.password.is_some();
+    let stand_in = has_password.then(|| ("password".to_owned(), "x".to_owned()));
     let surroundings = Surroundings {
         clock: Arc::new(|| 0),
         timeout: None,
-        options: choice.options.clone(),
+        options: choice.options.iter().cloned().chain(stand_in).collect(),
         data_dir: setup.environment.data_dir.clone().unwrap_or_default(),
     };
     broker::open(&choice.address.location, surroundings)?;

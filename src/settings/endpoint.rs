@@ -48,7 +48,7 @@ pub fn parse(text: &str, home: Option<&Path>) -> Result<Address, Failure> {
 }
 
 fn known() -> String {
-    let known: Vec<_> = BACKENDS.iter().map(|backend| format!("{}:", backend.name)).collect();
+    let known: Vec<_> = BACKENDS.iter().map(|backend| format!("{}:", backend.schemes[0])).collect();
     format!("this version knows: {}", known.join(" "))
 }
 
@@ -72,11 +72,20 @@ fn server(rest: &str, shown: &str) -> Result<(String, Option<Secret>), Failure> 
     let Some(authority) = rest.strip_prefix("//").filter(|authority| !authority.is_empty()) else {
         return Err(Failure::usage(format!("{shown}: the host is missing, as in kafka://host:9092")));
     };
-    let Some((user, host)) = authority.rsplit_once('@') else { return Ok((rest.to_owned(), None)) };
+    // An '@' behind the '?' belongs to an option, unless the '?' is one of a password.
+    let (place, query) = authority.find('?').map_or((authority, ""), |at| authority.split_at(at));
+    let Some((user, host)) = place.rsplit_once('@') else {
+        let port = place.rsplit_once(':').map_or("", |(_, port)| port);
+        if query.contains('@') && !port.bytes().all(|byte| byte.is_ascii_digit()) {
+            let message = format!("{shown}: a '?' in a password is written %3F");
+            return Err(Failure::usage(message));
+        }
+        return Ok((rest.to_owned(), None));
+    };
     let Some((user, password)) = user.split_once(':') else { return Ok((rest.to_owned(), None)) };
     let password = percent_decoded(password)
         .ok_or_else(|| Failure::usage(format!("{shown}: the password is not percent-encoded UTF-8")))?;
-    Ok((format!("//{user}@{host}"), Some(Secret::new(password))))
+    Ok((format!("//{user}@{host}{query}"), Some(Secret::new(password))))
 }
 
 /// The same text without what may be a secret: the password before an `@` (where there is no user name, all before
@@ -128,6 +137,16 @@ mod tests {
         ] {
             assert_eq!(mask(url), shown);
         }
+    }
+
+    #[test]
+    fn an_at_in_an_option_moves_no_host() {
+        let parts =
+            |rest| server(rest, "it").map(|(rest, password)| (rest, password.map(|p| p.expose().to_owned())));
+        let url = "//u:p@w@h:1?management=http://g:x@m:2";
+        assert_eq!(parts(url).unwrap(), ("//u@h:1?management=http://g:x@m:2".into(), Some("p@w".into())));
+        assert_eq!(parts("//h:9092?a=b@c").unwrap(), ("//h:9092?a=b@c".into(), None));
+        assert!(parts("//u:p?w@h").is_err(), "half a password is not taken for a port");
     }
 
     #[test]

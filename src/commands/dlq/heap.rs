@@ -379,8 +379,11 @@ impl Drop for Snapshot {
 }
 
 impl Snapshot {
-    /// Begins it beside its place. Behaviour: what lies there stays until [`finish`](Snapshot::finish).
+    /// Begins it beside its place. Errors: something lies there, which may be the only copy of what was dropped.
     pub fn create(path: &Path) -> anyhow::Result<Snapshot> {
+        if path.symlink_metadata().is_ok() {
+            return Err(is_there(path).into());
+        }
         let mut part = path.as_os_str().to_owned();
         part.push(".part");
         let part = PathBuf::from(part);
@@ -409,11 +412,22 @@ impl Snapshot {
     /// Puts it in its place, safe on the disk.
     pub fn finish(mut self, session: &Session) -> anyhow::Result<()> {
         let done = self.out.flush().and_then(|()| self.out.get_ref().sync_all());
-        done.and_then(|()| std::fs::rename(&self.part, &self.path))
-            .with_context(|| self.path.display().to_string())?;
+        // Not a rename, which would replace what somebody has put there meanwhile.
+        match done.and_then(|()| std::fs::hard_link(&self.part, &self.path)) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                return Err(is_there(&self.path).into());
+            }
+            done => done.with_context(|| self.path.display().to_string())?,
+        }
         self.whole = true;
+        let _ = std::fs::remove_file(&self.part);
         let letters = super::words::dead_letters(self.letters);
         session.ui.status(format_args!("{letters} kept in {}", self.path.display()));
         Ok(())
     }
+}
+
+fn is_there(path: &Path) -> Failure {
+    Failure::usage(format!("{} is there already, and is not replaced", path.display()))
+        .hint("name a file that is not there; of dropped letters it may be the only copy")
 }

@@ -267,7 +267,9 @@ impl Run<'_> {
             if !single && (self.stop_at_error || self.fatal.is_some()) {
                 failure.message += match published {
                     0 => "\nstopped: nothing was published",
-                    _ => "\nstopped there: what was published stands, and nothing more is sent",
+                    _ => {
+                        "\nstopped: what was published stands, also what was on its way behind it, and nothing more is sent"
+                    }
                 };
             }
             return Err(failure.into());

@@ -103,7 +103,8 @@ impl Replay<'_> {
             pumped = self.pump(&mut sink, &bar) => pumped.map(|()| false),
         };
         let asked = matches!(pumped, Ok(true));
-        let finished = sink.finish(&mut self.account, asked).await;
+        let finished = sink.finish(&mut self.account, &session.stop).await;
+        let asked = asked || session.stop.is_requested();
         bar.finish_and_clear();
         self.account.failures.close(&session.ui);
         let closed = self.merge.close().await;
@@ -188,29 +189,33 @@ impl Replay<'_> {
                     heard = sink.hear(&mut self.account) => heard?,
                 }
             };
-            let now = chosen.slice(done..done + count);
-            done += count;
-            if keeps && let Some(last) = now.last() {
-                let is_last = |e: &Event| e.position() == last.position() && e.topic() == last.topic();
-                for event in passed.by_ref() {
-                    progress.pass(event);
-                    if is_last(event) {
-                        break;
+            let permitted = done + count;
+            while done < permitted && !self.account.stopped {
+                let now = chosen.slice(done..permitted.min(done + sink.together()));
+                let (out, failed, took) = self.change(&now).await?;
+                done += took;
+                let now = now.slice(0..took);
+                if keeps && let Some(last) = now.last() {
+                    let is_last = |e: &Event| e.position() == last.position() && e.topic() == last.topic();
+                    for event in passed.by_ref() {
+                        progress.pass(event);
+                        if is_last(event) {
+                            break;
+                        }
+                    }
+                    // Behind the last that is wanted, those that are not wanted are passed with it.
+                    if done == chosen.len() {
+                        passed.by_ref().for_each(|event| progress.pass(event));
                     }
                 }
-                // Behind the last that is wanted, those that are not wanted are passed with it.
-                if done == chosen.len() {
-                    passed.by_ref().for_each(|event| progress.pass(event));
+                let places = if keeps { progress.places().clone() } else { Vec::new() };
+                let chunk = self.account.begin(out.len() + failed, places);
+                (0..failed).for_each(|_| self.account.failed(chunk));
+                if !out.is_empty() {
+                    sink.put(chunk, out, &mut self.account).await?;
+                } else {
+                    self.account.settled(chunk, 0);
                 }
-            }
-            let (out, failed) = self.change(now).await?;
-            let places = if keeps { progress.places().clone() } else { Vec::new() };
-            let chunk = self.account.begin(out.len() + failed, places);
-            (0..failed).for_each(|_| self.account.failed(chunk));
-            if !out.is_empty() {
-                sink.put(chunk, out, &mut self.account).await?;
-            } else {
-                self.account.settled(chunk, 0);
             }
             if !self.pacer.is_unbounded() {
                 sink.hurry().await?;
@@ -242,19 +247,23 @@ impl Replay<'_> {
         Ok(events)
     }
 
-    /// What `--transform` makes of these, and how many it failed on.
-    async fn change(&mut self, events: Events) -> anyhow::Result<(Events, usize)> {
-        let Some(transform) = &mut self.transform else { return Ok((events, 0)) };
+    /// What `--transform` makes of these, how many it failed on, and how many of them that covers: the first that fails may
+    /// end the replay, and then what follows it is not sent.
+    async fn change(&mut self, events: &Events) -> anyhow::Result<(Events, usize, usize)> {
+        let Some(transform) = &mut self.transform else { return Ok((events.clone(), 0, events.len())) };
         let (mut out, mut failed) = (Vec::new(), 0);
-        for (event, answer) in events.iter().zip(transform.apply(&events, None).await?) {
+        for (at, (event, answer)) in events.iter().zip(transform.apply(events, None).await?).enumerate() {
             match answer {
                 Ok(changed) => out.extend(changed),
                 Err(why) => {
                     self.account.failures.refused(place(event), why, event)?;
+                    if self.account.stops() {
+                        return Ok((out.into(), failed, at));
+                    }
                     failed += 1;
                 }
             }
         }
-        Ok((out.into(), failed))
+        Ok((out.into(), failed, events.len()))
     }
 }

@@ -16,6 +16,7 @@ use crate::flow::outbox::{Confirmed, Outbox, Window};
 use crate::output::Printer;
 use crate::output::screen::Screen;
 use crate::session::Session;
+use crate::shutdown::Stop;
 
 /// What was asked for.
 pub enum Target {
@@ -129,23 +130,31 @@ impl Sink {
         }
     }
 
-    /// Waits until nothing is under way any more. `asked`: somebody wants us to stop, so nothing new is begun.
-    pub async fn finish(&mut self, account: &mut Account, asked: bool) -> anyhow::Result<()> {
-        match self {
-            Sink::Stdout(screen) if !asked => screen.flush().await?,
+    /// Events that are one chunk: of those that a command works on, each by itself, so that a rerun repeats none that was
+    /// handled.
+    pub fn together(&self) -> usize {
+        if matches!(self, Sink::Command(_)) { 1 } else { usize::MAX }
+    }
+
+    /// Waits until nothing is under way any more. Once somebody wants us to stop nothing new is begun.
+    pub async fn finish(&mut self, account: &mut Account, stop: &Stop) -> anyhow::Result<()> {
+        let finished = match self {
+            Sink::Stdout(screen) if !stop.is_requested() => screen.flush().await.map_err(Into::into),
             // A reader who stopped reading is not waited for; what it did not get has not been passed.
             Sink::Stdout(screen) => match tokio::time::timeout(LAST_WRITE, screen.flush()).await {
-                Ok(Ok(())) => {}
+                Ok(Ok(())) => Ok(()),
                 Ok(Err(_)) | Err(_) => return Ok(()),
             },
-            Sink::Copy(_, outbox) => {
-                while let Some(confirmed) = outbox.next().await {
-                    account.confirmed(confirmed)?;
+            Sink::Copy(_, outbox) => loop {
+                let Some(confirmed) = outbox.next().await else { break Ok(()) };
+                if let Err(error) = account.confirmed(confirmed) {
+                    break Err(error);
                 }
-            }
-            Sink::Command(hands) => hands.finish(account, asked).await?,
-        }
-        account.save()
+            },
+            Sink::Command(hands) => hands.finish(account, stop).await,
+        };
+        // Also of what ended with an error: the rerun goes on from there.
+        finished.and(account.save())
     }
 }
 
@@ -245,6 +254,12 @@ impl Account {
             OnError::Continue => self.settled(chunk, 1),
             OnError::Stop => self.stopped = true,
         }
+    }
+
+    /// Whether the first failure ends the replay; if so it does now.
+    pub fn stops(&mut self) -> bool {
+        self.stopped |= self.on_error == OnError::Stop;
+        self.stopped
     }
 
     fn confirmed(&mut self, confirmed: Confirmed<(u64, Events)>) -> anyhow::Result<()> {

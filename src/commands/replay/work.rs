@@ -16,6 +16,7 @@ use crate::flow::lanes::Verdict;
 use crate::outcome::Failure;
 use crate::output::stdout::Closed;
 use crate::session::Session;
+use crate::shutdown::Stop;
 
 /// What to run.
 pub struct Handling {
@@ -138,11 +139,19 @@ impl Hands {
         Ok(())
     }
 
-    /// Lets everything that was taken end, or, when somebody asked us to stop, what runs.
-    pub async fn finish(&mut self, account: &mut Account, asked: bool) -> anyhow::Result<()> {
-        if asked || account.stopped {
+    /// Lets everything that was taken end, or, once somebody asks us to stop, what runs.
+    pub async fn finish(&mut self, account: &mut Account, stop: &Stop) -> anyhow::Result<()> {
+        while self.is_busy() && !account.stopped {
+            tokio::select! {
+                biased;
+                () = stop.requested() => break,
+                heard = self.hear(account) => heard?,
+            }
+        }
+        if self.is_busy() {
             self.lanes.iter_mut().for_each(|lane| lane.queue.clear());
             self.waiting = 0;
+            account.stopped = true;
             let drained = tokio::time::timeout(DRAIN, async {
                 while self.is_busy() {
                     self.hear(account).await?;
@@ -157,9 +166,6 @@ impl Hands {
         }
         while self.is_busy() {
             self.hear(account).await?;
-            if account.stopped {
-                self.lanes.iter_mut().for_each(|lane| lane.queue.clear());
-            }
         }
         // What the handlers said is still on its way to our stdout.
         let idle = Box::new(Idle);
