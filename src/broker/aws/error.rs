@@ -88,8 +88,12 @@ impl Fault {
                 Fault::new(Kind::Unreachable, message).again().in_doubt()
             }
             SdkError::ResponseError(_) => {
-                let message = "something that is neither SNS nor SQS answers there";
-                Fault::new(Kind::Unreachable, message).hint("-X endpoint=URL says where they are").in_doubt()
+                // Also an answer that broke off, so that another try may help.
+                let message = "the answer is none of SNS or SQS, or not a whole one";
+                Fault::new(Kind::Unreachable, message)
+                    .hint("-X endpoint=URL says where they are")
+                    .again()
+                    .in_doubt()
             }
             other => Fault::new(Kind::Broken, words(other)),
         }
