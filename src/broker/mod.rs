@@ -23,6 +23,8 @@ mod subscription;
 pub mod kafka;
 #[cfg(feature = "local")]
 pub mod local;
+#[cfg(feature = "pubsub")]
+pub mod pubsub;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
 
