@@ -13,6 +13,8 @@ use evcat::broker::{Broker, Capabilities, Location, Result, Surroundings, local,
 use crate::brokers;
 #[cfg(feature = "kafka")]
 use crate::kick;
+#[cfg(feature = "pubsub")]
+use crate::pubsub;
 #[cfg(feature = "rabbitmq")]
 use crate::rabbit::Vhost;
 #[cfg(feature = "kafka")]
@@ -119,6 +121,10 @@ pub const FIXTURES: &[Fixture] = &[
             keeps_by_count: false,
         },
     },
+    #[cfg(feature = "pubsub")]
+    pubsub::OUR_OWN,
+    #[cfg(feature = "pubsub")]
+    pubsub::PSTEST,
     Fixture {
         name: "log",
         capabilities: |topic| Shape::Log.capabilities(topic),
@@ -257,8 +263,9 @@ const TOPICS: [(&str, &str); 3] = [
     ("topic.retention.ms", "-1"),
 ];
 
-#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
-fn open_url(url: &str, options: &[(&str, &str)]) -> Arc<dyn Broker> {
+/// A client of the broker at this URL.
+#[cfg(any(feature = "kafka", feature = "rabbitmq", feature = "pubsub"))]
+pub fn open_url(url: &str, options: &[(&str, &str)]) -> Arc<dyn Broker> {
     let (scheme, rest) = url.split_once(':').unwrap();
     let location = Location { scheme: scheme.into(), rest: rest.into() };
     let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
@@ -289,7 +296,8 @@ impl World for Vhost {
 #[cfg(feature = "kafka")]
 impl World for Shared {
     fn connect(&self) -> Arc<dyn Broker> {
-        Arc::new(Scoped { broker: open_url(&self.url, &TOPICS), prefix: self.prefix.clone() })
+        let (broker, prefix) = (open_url(&self.url, &TOPICS), self.prefix.clone());
+        Arc::new(Scoped { broker, prefix, less: |all| all })
     }
 
     fn nowhere(&self) -> Arc<dyn Broker> {

@@ -11,6 +11,8 @@ use evcat::event::{Event, Events, Name, Position};
 pub struct Scoped {
     pub broker: Arc<dyn Broker>,
     pub prefix: String,
+    /// What the server can of what the backend can: a stand-in has not all of it.
+    pub less: fn(Capabilities) -> Capabilities,
 }
 
 /// The names of one case.
@@ -104,7 +106,7 @@ impl Scoped {
 #[async_trait]
 impl Broker for Scoped {
     fn capabilities(&self, topic: &str) -> Capabilities {
-        self.broker.capabilities(topic)
+        (self.less)(self.broker.capabilities(topic))
     }
 
     fn legal(&self, topic: &str) -> Result<()> {

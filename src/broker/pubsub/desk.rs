@@ -18,6 +18,9 @@ use super::message;
 /// Where a dead letter was published before, found through the subscription that it names.
 pub const SOURCE_TOPIC: &str = "dead_letter_source_topic";
 
+/// The shortest lease that the service knows, and the pause behind it.
+const COMES_AGAIN: Duration = Duration::from_secs(11);
+
 /// A subscription that is worked on.
 pub struct Source {
     /// What its events say they are from.
@@ -220,7 +223,7 @@ impl Desk {
             Some(held) if held.released => false,
             Some(held) if held.until > now => true,
             Some(_) => {
-                self.lose(token);
+                self.lose(token, now);
                 false
             }
             None => false,
@@ -228,11 +231,13 @@ impl Desk {
     }
 
     /// It is no longer ours. Answers what is given up with it.
-    pub fn lose(&mut self, token: Token) -> Vec<Ack> {
+    pub fn lose(&mut self, token: Token, now: Instant) -> Vec<Ack> {
         let Some(held) = self.held.remove(&token) else { return Vec::new() };
         if held.released {
             return Vec::new();
         }
+        // It comes again before the end, when the service has found out too.
+        self.last = now + COMES_AGAIN;
         self.in_hand -= 1;
         self.lost.push(token);
         let mut with_it = Vec::new();
@@ -294,6 +299,33 @@ impl Desk {
         if self.held.remove(&token).is_some() {
             self.in_hand -= 1;
         }
+    }
+
+    /// When the first lease of what was handed out ends.
+    pub fn next_end(&self) -> Option<Instant> {
+        self.held.values().filter(|held| !held.released).map(|held| held.until).min()
+    }
+
+    /// Loses what is over. Answers what is given up with it.
+    pub fn expire(&mut self, now: Instant) -> Vec<Ack> {
+        let over = |held: &Held| !held.released && held.until <= now;
+        let mut tokens: Vec<Token> =
+            self.held.iter().filter(|(_, held)| over(held)).map(|(token, _)| *token).collect();
+        tokens.sort_unstable();
+        tokens.into_iter().flat_map(|token| self.lose(token, now)).collect()
+    }
+
+    /// Whether something was lost that nobody has heard of: who does not listen takes nothing.
+    pub fn has_lost(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
+    /// What waits of a source, which is not wanted now.
+    pub fn give_back_waiting(&mut self, source: usize) -> Vec<Ack> {
+        let (of_source, others): (VecDeque<Waiting>, VecDeque<Waiting>) =
+            self.ready.drain(..).partition(|waiting| waiting.source == source);
+        self.ready = others;
+        of_source.into_iter().map(|waiting| (waiting.source, waiting.arrived.received.ack_id)).collect()
     }
 
     /// Ours for another lease, counted from `now`.

@@ -4,7 +4,7 @@ use googleapis_tonic_google_pubsub_v1::google::pubsub::v1 as api;
 
 use super::error::About;
 use super::link::Link;
-use super::name::{self, Place, group_of, is_for_letters, subscription_of};
+use super::name::{self, Place, group_of, subscription_of};
 use super::subscriptions::{self, short};
 use super::topics::{self, kept_for, make_letters};
 use crate::broker::{Error, GroupInfo, Kind, Result, Source, Start};
@@ -38,7 +38,7 @@ pub async fn create(
     }
     if let (true, Some(letters)) = (topics.is_empty(), dead_letters) {
         let about = About::topic("create_group", letters);
-        if make_letters(link, &about, letters).await? {
+        if make_letters(link, &about, letters, None).await? {
             made.push(format!("topic {letters}"));
         }
     }
@@ -66,7 +66,7 @@ async fn create_one(
     };
     // First, so that there is no moment in which an event that dies has nowhere to go.
     if let Some(letters) = dead_letters
-        && make_letters(link, &about, letters).await?
+        && make_letters(link, &about, letters, None).await?
     {
         made.push(format!("topic {letters}"));
     }
@@ -95,10 +95,6 @@ fn can_begin(topic: &str, group: &str, from: &Start) -> Result<()> {
             .with_hint(format!("leave -g out: evcat subscribe {topic}")));
     }
     match from {
-        Start::Earliest | Start::Time(_) if is_for_letters(topic) => {
-            let message = "dead letters are kept by their subscription alone: another begins now";
-            Err(about.error(Kind::Unsupported, message))
-        }
         Start::Earliest | Start::Latest | Start::Time(_) => Ok(()),
         Start::Last(_) | Start::At(_) | Start::After(_) => Err(places(&about)),
     }

@@ -1,10 +1,16 @@
 //! One streaming pull: opened, and opened again while patience lasts.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use googleapis_tonic_google_pubsub_v1::google::pubsub::v1 as api;
-use tonic::Streaming;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tonic::{Status, Streaming};
 
 use super::error::{About, is_passing};
 use super::link::{Link, Patience};
@@ -25,61 +31,81 @@ pub struct Wish {
     pub client: String,
 }
 
-/// A stream, and how long it has been failing.
+/// The longest that the service is waited for to end a stream that we have ended.
+const ENDING: Duration = Duration::from_millis(500);
+
+/// What comes, and what ends our half of it when it is dropped.
+struct Stream {
+    came: Streaming<api::StreamingPullResponse>,
+    said: oneshot::Sender<()>,
+}
+
+type Opening = Pin<Box<dyn Future<Output = Result<std::result::Result<Stream, Status>>> + Send>>;
+
+/// A stream, and how long it has been failing. Where one has its window full of what will not be settled there are more.
 pub struct Pull {
     link: Arc<Link>,
     about: About,
     wish: Wish,
-    stream: Option<Streaming<api::StreamingPullResponse>>,
+    streams: Vec<Stream>,
+    /// Kept while nobody waits: what the service sends on a stream that we gave up is nobody's for a whole lease.
+    opening: Option<Opening>,
     patience: Patience,
+}
+
+/// What a look at all streams found.
+enum Seen {
+    Came(Vec<api::ReceivedMessage>),
+    Opened(Result<std::result::Result<Stream, Status>>),
+    Broke(Status),
 }
 
 impl Pull {
     /// Behaviour: no I/O.
     pub fn new(link: Arc<Link>, about: About, wish: Wish) -> Pull {
         let patience = Patience::now(&link.settings);
-        Pull { link, about, wish, stream: None, patience }
+        Pull { link, about, wish, streams: Vec::new(), opening: None, patience }
     }
 
-    /// Begins anew, with a window in which nothing is.
-    pub fn renew(&mut self) {
-        self.stream = None;
+    /// One stream more, with a window in which nothing is. What is under way on the others still comes.
+    pub fn widen(&mut self) {
+        if self.opening.is_none() && !self.streams.is_empty() {
+            self.opening = Some(self.open());
+        }
     }
 
-    /// What comes next. Errors: it is final. Not cancel safe while the stream is being opened: then it is opened again.
+    /// What comes next. Behaviour: cancel safe. Errors: it is final.
     pub async fn next(&mut self) -> Result<Vec<api::ReceivedMessage>> {
         loop {
-            let status = match &mut self.stream {
-                Some(stream) => match stream.message().await {
-                    Ok(Some(response)) => {
-                        self.patience = Patience::now(&self.link.settings);
-                        if response.received_messages.is_empty() {
-                            continue;
-                        }
-                        return Ok(response.received_messages);
+            if self.streams.is_empty() && self.opening.is_none() {
+                self.opening = Some(self.open());
+            }
+            let status = match poll_fn(|context| self.poll(context)).await {
+                Seen::Came(messages) => {
+                    self.patience = Patience::now(&self.link.settings);
+                    if messages.is_empty() {
+                        continue;
                     }
-                    // The service ends each stream after a while.
-                    Ok(None) => tonic::Status::unavailable("the stream has ended"),
-                    Err(status) => status,
-                },
-                None => match self.open().await? {
+                    return Ok(messages);
+                }
+                Seen::Opened(opened) => match opened? {
                     Ok(stream) => {
-                        self.stream = Some(stream);
+                        self.streams.push(stream);
                         continue;
                     }
                     Err(status) => status,
                 },
+                // The service ends each stream after a while.
+                Seen::Broke(status) => {
+                    self.patience = Patience::now(&self.link.settings);
+                    status
+                }
             };
-            if self.stream.take().is_some() {
-                self.patience = Patience::now(&self.link.settings);
-            }
             if !is_passing(&status) || !self.patience.again().await {
                 let error = self.about.map(&status);
-                let server = self.link.settings.server.name();
+                let words = format!("{}: {}", self.link.settings.server.name(), error.detail().message);
                 return Err(match error.kind() {
-                    Kind::Unreachable => self
-                        .about
-                        .error(Kind::Unreachable, format!("{server}: {}", error.detail().message)),
+                    Kind::Unreachable => self.about.error(Kind::Unreachable, words),
                     _ => error,
                 });
             }
@@ -87,10 +113,48 @@ impl Pull {
         }
     }
 
-    async fn open(
-        &self,
-    ) -> Result<std::result::Result<Streaming<api::StreamingPullResponse>, tonic::Status>> {
+    /// Whether nothing can come.
+    pub fn is_ended(&self) -> bool {
+        self.streams.is_empty() && self.opening.is_none()
+    }
+
+    /// Ends all streams, and answers what was still under way on them.
+    pub async fn end(&mut self) -> Vec<api::ReceivedMessage> {
+        let mut rest = Vec::new();
+        self.opening = None;
+        for Stream { mut came, said } in self.streams.drain(..) {
+            drop(said);
+            let ended = async {
+                while let Some(Ok(response)) = came.next().await {
+                    rest.extend(response.received_messages);
+                }
+            };
+            let _ = timeout(ENDING, ended).await;
+        }
+        rest
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Seen> {
+        for at in 0..self.streams.len() {
+            let status = match self.streams[at].came.poll_next_unpin(context) {
+                Poll::Pending => continue,
+                Poll::Ready(Some(Ok(response))) => return Poll::Ready(Seen::Came(response.received_messages)),
+                Poll::Ready(Some(Err(status))) => status,
+                Poll::Ready(None) => Status::unavailable("the stream has ended"),
+            };
+            drop(self.streams.remove(at));
+            return Poll::Ready(Seen::Broke(status));
+        }
+        let Some(opening) = &mut self.opening else { return Poll::Pending };
+        let opened = std::task::ready!(opening.as_mut().poll(context));
+        self.opening = None;
+        Poll::Ready(Seen::Opened(opened))
+    }
+
+    /// A server may answer with the first message only, so that there is no limit to this once it is connected.
+    fn open(&self) -> Opening {
         let Wish { subscription, lease, messages, bytes, client } = self.wish.clone();
+        let (link, about) = (self.link.clone(), self.about.clone());
         let of = format!("subscription={subscription}");
         let first = api::StreamingPullRequest {
             subscription,
@@ -101,11 +165,14 @@ impl Pull {
             ..api::StreamingPullRequest::default()
         };
         // Nothing more is said on it: what is settled and extended goes by calls that are answered.
-        let said = futures_util::stream::once(async { first }).chain(futures_util::stream::pending());
-        let request = self.link.request(&self.about, &of, said).await?;
-        let mut clients = self.link.clients();
-        // A server may answer with the first message only, so that there is no limit to this once it is connected.
-        Ok(clients.subscriber.streaming_pull(request).await.map(tonic::Response::into_inner))
+        let (end, ended) = oneshot::channel::<()>();
+        let nothing = futures_util::stream::once(ended).filter_map(async |_| None);
+        let said = futures_util::stream::once(async { first }).chain(nothing);
+        Box::pin(async move {
+            let request = link.request(&about, &of, said).await?;
+            let opened = link.clients().subscriber.streaming_pull(request).await;
+            Ok(opened.map(|response| Stream { came: response.into_inner(), said: end }))
+        })
     }
 }
 

@@ -53,7 +53,8 @@ pub async fn open(link: Arc<Link>, source: Source, options: SubscribeOptions) ->
     let seconds = lease.clamp(LEASES[0], LEASES[1]).as_secs_f64().ceil() as i32;
     let desk = Desk::new(places, in_flight, lease.min(LEASES[1]), stop, link.settings.quiet, ordered);
     let shared = Arc::new(Shared::new(desk));
-    let plan = work::Plan { seconds, window: if letters { 0 } else { in_flight.max(1) }, letters };
+    let lease = lease.min(LEASES[1]);
+    let plan = work::Plan { seconds, lease, window: if letters { 0 } else { in_flight.max(1) }, letters };
     let orders = work::begin(&link, &shared, &abouts, plan);
     let post = Post::new(link.clone());
     Ok(Box::new(Member { link, shared, orders, post, abouts, seconds }))
@@ -155,6 +156,7 @@ impl Subscription for Member {
             };
             self.shared.room.notify_waiters();
             if let Some(said) = said {
+                self.shared.changed.notify_waiters();
                 return said;
             }
             tokio::select! {
@@ -203,7 +205,7 @@ impl Subscription for Member {
         }
         self.ack(acks, &mut answers).await;
         if self.shared.desk().needs_streams() {
-            self.orders.iter().for_each(|orders| drop(orders.send(Order::Renew)));
+            self.orders.iter().for_each(|orders| drop(orders.send(Order::Widen)));
         }
         self.shared.bell.notify_one();
         Ok(answers)
@@ -236,7 +238,7 @@ impl Subscription for Member {
                         Outcome::Refused(refused) => match refused.get(id) {
                             None => desk.extended(&[*token], asked),
                             Some(reason) if is_transient(reason) => {}
-                            Some(_) => drop(desk.lose(*token)),
+                            Some(_) => drop(desk.lose(*token, Instant::now())),
                         },
                         // Ours until the time that is known; then it is lost.
                         Outcome::Failed(error) => tracing::debug!("{error}"),
@@ -309,7 +311,7 @@ impl Member {
                             None => desk.settled(token, Instant::now()),
                             Some(reason) if is_transient(reason) && round < AGAIN => again.push((at, token, id)),
                             Some(_) => {
-                                desk.lose(token);
+                                desk.lose(token, Instant::now());
                                 answers[at] = Err(lost());
                             }
                         },

@@ -158,7 +158,7 @@ pub async fn create(link: &Link, topic: &str, options: &[(String, String)]) -> R
         return Err(about.error(Kind::Unsupported, message).with_hint("evcat groups create GROUP TOPIC"));
     }
     let made = match is_for_letters(topic) {
-        true => make_letters(link, &about, topic).await?,
+        true => make_letters(link, &about, topic, kept).await?,
         false => make(link, &about, topic, kept).await?,
     };
     match made {
@@ -212,13 +212,18 @@ async fn make(link: &Link, about: &About, topic: &str, kept: Option<Duration>) -
 
 /// A place for dead letters: a topic, and a subscription of its name, without which they would be lost. Answers whether
 /// something had to be made.
-pub async fn make_letters(link: &Link, about: &About, topic: &str) -> Result<bool> {
+pub async fn make_letters(
+    link: &Link,
+    about: &About,
+    topic: &str,
+    kept: Option<Duration>,
+) -> Result<bool> {
     if let Place::Subscription(_) = Place::of(topic) {
         let message = format!("{topic}: dead letters are published, and a subscription cannot be published to");
         return Err(about.error(Kind::Unsupported, message).with_hint("name its topic"));
     }
     let about = About::topic(about.operation, topic);
-    let made_topic = make(link, &about, topic, None).await?;
+    let made_topic = make(link, &about, topic, kept).await?;
     let subscription = subscriptions::of_letters(link, topic);
     let made_subscription = subscriptions::make(link, &about, subscription).await?;
     Ok(made_topic || made_subscription)

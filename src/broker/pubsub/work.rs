@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use googleapis_tonic_google_pubsub_v1::google::pubsub::v1::ReceivedMessage;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::desk::{Arrived, Desk};
+use super::desk::{Ack, Arrived, Desk};
 use super::error::About;
 use super::link::Link;
 use super::pull::{Outcome, Pull, Wish, modify};
@@ -18,6 +19,8 @@ const SOURCE: [&str; 2] =
     ["CloudPubSubDeadLetterSourceSubscription", "CloudPubSubDeadLetterSourceSubscriptionProject"];
 /// Bytes that the service sends ahead.
 const BYTES: i64 = 64 << 20;
+/// The shortest time between two extensions.
+const LEAST: Duration = Duration::from_millis(100);
 /// Ack ids of one request.
 const MANY: usize = 1000;
 
@@ -28,12 +31,14 @@ pub struct Shared {
     pub bell: Notify,
     /// Rung when there may be room for more.
     pub room: Notify,
+    /// Rung when something was handed out, so that another lease may be the first to end.
+    pub changed: Notify,
 }
 
 impl Shared {
     /// With nothing done yet.
     pub fn new(desk: Desk) -> Shared {
-        Shared { desk: Mutex::new(desk), bell: Notify::new(), room: Notify::new() }
+        Shared { desk: Mutex::new(desk), bell: Notify::new(), room: Notify::new(), changed: Notify::new() }
     }
 
     /// What is in hand. Never held over an await.
@@ -45,7 +50,7 @@ impl Shared {
 /// What the member wants of a task.
 pub enum Order {
     /// Another stream: the window of the one there is is full of what was released.
-    Renew,
+    Widen,
     /// Leave, and say when that is done.
     Close(oneshot::Sender<()>),
 }
@@ -56,8 +61,10 @@ pub type Orders = mpsc::UnboundedSender<Order>;
 /// How to work.
 #[derive(Clone, Copy)]
 pub struct Plan {
-    /// The lease.
+    /// The lease, as the service is told.
     pub seconds: i32,
+    /// The same as it is counted here.
+    pub lease: Duration,
     /// The most messages unsettled, of each subscription; 0: no limit.
     pub window: usize,
     /// Whether they are dead letters, which say where they died.
@@ -108,31 +115,44 @@ struct Work {
 
 impl Work {
     async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
-        let third = std::time::Duration::from_secs(u64::try_from(self.plan.seconds).unwrap_or(10)) / 3;
-        let mut keeping = tokio::time::interval(third);
+        let third = (self.plan.lease / 3).max(LEAST);
+        let mut keeping = tokio::time::interval_at(Instant::now() + third, third);
         keeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut failed = false;
         loop {
             let shared = self.shared.clone();
-            let room = shared.room.notified();
-            let full = self.shared.desk().is_full();
+            let (room, changed) = (shared.room.notified(), shared.changed.notified());
+            let (full, deaf, over) = {
+                let desk = self.shared.desk();
+                (desk.is_full(), desk.has_lost(), desk.next_end())
+            };
+            if deaf && !self.pull.is_ended() {
+                self.stop_taking().await;
+                continue;
+            }
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {
                     None => return,
                     Some(Order::Close(done)) => {
-                        drop(self.pull);
-                        let _ = done.send(());
-                        return;
+                        return self.leave(done).await;
                     }
-                    Some(Order::Renew) => {
-                        self.pull.renew();
+                    Some(Order::Widen) if self.plan.window == 0 => {}
+                    Some(Order::Widen) => {
+                        self.pull.widen();
                         self.shared.desk().stir(Instant::now());
                     }
                 },
                 _ = keeping.tick() => self.keep().await,
-                () = room, if full => {}
-                came = self.pull.next(), if !full && !failed => match came {
+                () = tokio::time::sleep_until(over.unwrap_or_else(Instant::now)), if over.is_some() => {
+                    let given_up = self.shared.desk().expire(Instant::now());
+                    self.shared.bell.notify_one();
+                    self.give_back(given_up).await;
+                }
+                () = room, if full || deaf => {}
+                // Whatever changes what is waited for here rings.
+                () = changed => {}
+                came = self.pull.next(), if !full && !deaf && !failed => match came {
                     Ok(messages) => {
                         let now = Instant::now();
                         let arrived = self.arrived(messages).await;
@@ -145,6 +165,38 @@ impl Work {
                         self.shared.bell.notify_one();
                     }
                 },
+            }
+        }
+    }
+
+    /// What was under way goes back with the rest.
+    async fn leave(mut self, done: oneshot::Sender<()>) {
+        self.end().await;
+        let _ = done.send(());
+    }
+
+    async fn end(&mut self) {
+        let rest = self.pull.end().await;
+        let rest = rest.into_iter().map(|received| Arrived { received, source_topic: None }).collect();
+        self.shared.desk().arrived(self.at, rest, Instant::now());
+    }
+
+    /// Something was lost and nobody has heard of it: until then others shall have what comes.
+    async fn stop_taking(&mut self) {
+        self.end().await;
+        let waiting = self.shared.desk().give_back_waiting(self.at);
+        self.give_back(waiting).await;
+    }
+
+    async fn give_back(&mut self, acks: Vec<Ack>) {
+        let mut by_source: HashMap<usize, Vec<String>> = HashMap::new();
+        acks.into_iter().for_each(|(source, id)| by_source.entry(source).or_default().push(id));
+        for (source, ids) in by_source {
+            let subscription = self.shared.desk().sources[source].subscription.clone();
+            for some in ids.chunks(MANY) {
+                if let Outcome::Failed(error) = modify(&self.link, &self.about, &subscription, some, 0).await {
+                    tracing::debug!("{error}");
+                }
             }
         }
     }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::error::About;
 use super::groups::{begin, places};
 use super::link::Link;
-use super::name::{self, Place, is_for_letters};
+use super::name::{self, Place};
 use super::{subscriptions, topics};
 use crate::broker::{Error, Kind, Read, ReadOptions, Reader, Result, Start, Stop};
 use crate::event::{Event, Events, Name, Position};
@@ -42,10 +42,6 @@ pub async fn open(link: Arc<Link>, options: ReadOptions) -> Result<Box<dyn Reade
         }
         if let Place::Subscription(subscription) = Place::of(topic) {
             return Err(not_looked_at(&about, subscription));
-        }
-        if start != Start::Latest && is_for_letters(topic) {
-            let message = "dead letters are kept by their subscription alone";
-            return Err(about.error(Kind::Unsupported, message).with_hint(format!("evcat dlq peek {topic}")));
         }
         name::topic("reader", topic)?;
     }
