@@ -12,7 +12,8 @@ pub async fn check(link: &Link) -> Result<Vec<(String, String)>> {
     let about = About::new("check", "");
     let settings = &link.settings;
     let project = settings.project();
-    let request = api::ListTopicsRequest { project: project.clone(), page_size: 1, page_token: String::new() };
+    let request =
+        api::ListTopicsRequest { project: project.clone(), page_size: 1, page_token: String::new() };
     let page = link
         .call(&about, &format!("project={project}"), request, |mut clients, request| {
             Box::pin(async move { clients.publisher.list_topics(request).await })

@@ -135,7 +135,8 @@ impl Desk {
                 waiting.arrived.received.ack_id = arrived.received.ack_id;
                 continue;
             }
-            let late = message.and_then(message::published).zip(self.stop).is_some_and(|(at, stop)| at > stop);
+            let late =
+                message.and_then(message::published).zip(self.stop).is_some_and(|(at, stop)| at > stop);
             let waiting = Waiting { source, arrived, until };
             match late {
                 true => {
@@ -200,20 +201,22 @@ impl Desk {
             let token = Token(self.tokens);
             message::push(&mut batch, &self.sources[source].topic, &message, &mut scratch);
             let PubsubMessage { message_id: id, ordering_key: key, .. } = message;
-            self.held.insert(token, Held { source, ack_id: received.ack_id, id, key, until, released: false });
+            self.held
+                .insert(token, Held { source, ack_id: received.ack_id, id, key, until, released: false });
             let attempt = u32::try_from(received.delivery_attempt).ok().filter(|attempt| *attempt > 0);
             more.push((token, attempt, source_topic));
         }
         let events = batch.finish();
-        let with = |(event, (token, attempt, source_topic)): (&crate::event::Event, (Token, _, Option<String>))| {
-            let event = match source_topic {
-                Some(topic) => {
-                    event.clone().with_extra(Extra { properties: vec![(SOURCE_TOPIC.to_owned(), topic)] })
-                }
-                None => event.clone(),
+        let with =
+            |(event, (token, attempt, source_topic)): (&crate::event::Event, (Token, _, Option<String>))| {
+                let event = match source_topic {
+                    Some(topic) => {
+                        event.clone().with_extra(Extra { properties: vec![(SOURCE_TOPIC.to_owned(), topic)] })
+                    }
+                    None => event.clone(),
+                };
+                Delivery { event, token, attempt }
             };
-            Delivery { event, token, attempt }
-        };
         events.iter().zip(more).map(with).collect()
     }
 
@@ -385,7 +388,8 @@ mod tests {
             publish_time: Some(prost_types::Timestamp { seconds: second, nanos: 0 }),
             ..PubsubMessage::default()
         };
-        let received = ReceivedMessage { ack_id: format!("a{id}"), message: Some(message), delivery_attempt: 0 };
+        let received =
+            ReceivedMessage { ack_id: format!("a{id}"), message: Some(message), delivery_attempt: 0 };
         Arrived { received, source_topic: None }
     }
 

@@ -63,9 +63,11 @@ impl About {
             Code::PermissionDenied => (Kind::Denied, words.into(), Some(RIGHTS)),
             Code::Unauthenticated => (Kind::Denied, words.into(), Some(super::link::CHAIN)),
             // Asked again for as long as patience lasted.
-            Code::ResourceExhausted => {
-                (Kind::Full, format!("the project's quota is used up: {words}"), Some("gcloud quotas, or less --rate"))
-            }
+            Code::ResourceExhausted => (
+                Kind::Full,
+                format!("the project's quota is used up: {words}"),
+                Some("gcloud quotas, or less --rate"),
+            ),
             Code::Unimplemented => (Kind::Unsupported, format!("this server cannot do that: {words}"), None),
             Code::Unavailable
             | Code::DeadlineExceeded

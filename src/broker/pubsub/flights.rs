@@ -72,8 +72,13 @@ struct Tower {
 
 /// Publishes until nobody can send any more and all answers are there.
 pub async fn fly(link: Arc<Link>, mut batches: mpsc::UnboundedReceiver<Batch>) {
-    let mut tower =
-        Tower { link, lanes: HashMap::new(), flights: FuturesUnordered::new(), calls: HashMap::new(), next: 0 };
+    let mut tower = Tower {
+        link,
+        lanes: HashMap::new(),
+        flights: FuturesUnordered::new(),
+        calls: HashMap::new(),
+        next: 0,
+    };
     let mut open = true;
     while open || !tower.flights.is_empty() {
         tokio::select! {
@@ -176,7 +181,9 @@ async fn go(link: Arc<Link>, topic: Name, keyed: bool, load: Vec<(Whose, PubsubM
         Err(error) if error.kind() == Kind::Rejected && messages.len() > 1 => {
             let mut answers = Vec::new();
             for message in messages {
-                answers.push(publish(&link, &topic, vec![message]).await.and_then(|receipts| one(&topic, receipts)));
+                answers.push(
+                    publish(&link, &topic, vec![message]).await.and_then(|receipts| one(&topic, receipts)),
+                );
             }
             answers
         }

@@ -156,7 +156,8 @@ fn info(subscription: &api::Subscription) -> Option<GroupInfo> {
     if topic == "_deleted-topic_" {
         return None;
     }
-    let policy = subscription.dead_letter_policy.as_ref().filter(|policy| !policy.dead_letter_topic.is_empty());
+    let policy =
+        subscription.dead_letter_policy.as_ref().filter(|policy| !policy.dead_letter_topic.is_empty());
     let limit = |policy: &api::DeadLetterPolicy| u32::try_from(policy.max_delivery_attempts).unwrap_or(0);
     Some(GroupInfo {
         topic: topic.to_owned(),

@@ -114,7 +114,8 @@ pub fn from_attributes(out: &mut HeadersBuf, attributes: &Attributes) {
             _ => {}
         }
     }
-    let ours: Vec<String> = if order.is_some() { (0..whole.len()).map(piece_name).collect() } else { Vec::new() };
+    let ours: Vec<String> =
+        if order.is_some() { (0..whole.len()).map(piece_name).collect() } else { Vec::new() };
     for (name, value) in attributes {
         // One that is not ours is a header as any other.
         if !told.contains(&name.as_str()) && !ours.contains(name) {
@@ -130,7 +131,9 @@ mod tests {
     fn there_and_back(headers: &HeadersBuf) -> HeadersBuf {
         let attributes = to_attributes(headers.as_headers()).expect("all can be said");
         assert!(attributes.len() <= MOST);
-        assert!(attributes.iter().all(|(name, value)| name.len() <= LONGEST_NAME && value.len() <= LONGEST_VALUE));
+        assert!(
+            attributes.iter().all(|(name, value)| name.len() <= LONGEST_NAME && value.len() <= LONGEST_VALUE)
+        );
         let mut back = HeadersBuf::default();
         from_attributes(&mut back, &attributes);
         back

@@ -38,7 +38,8 @@ pub fn to_message(event: &Event, moved: bool) -> Result<PubsubMessage, Error> {
     all.extend(event.headers());
     let ordering_key = match event.key() {
         None => String::new(),
-        Some(key) => match std::str::from_utf8(key).ok().filter(|key| (1..=LONGEST_KEY).contains(&key.len())) {
+        Some(key) => match std::str::from_utf8(key).ok().filter(|key| (1..=LONGEST_KEY).contains(&key.len()))
+        {
             Some(key) => key.to_owned(),
             None => {
                 all.push(own::KEY.as_bytes(), HeaderValue::Bytes(key));
@@ -76,7 +77,8 @@ pub fn push(batch: &mut Batch, topic: &Name, message: &PubsubMessage, scratch: &
     all.clear();
     headers::from_attributes(&mut all, &message.attributes);
     let named = message.ordering_key.starts_with(own::KEY);
-    let key = named.then(|| all.as_headers().last(own::KEY).and_then(|key| key.to_text().map(|key| key.into_owned())));
+    let key = named
+        .then(|| all.as_headers().last(own::KEY).and_then(|key| key.to_text().map(|key| key.into_owned())));
     let position = Position::Id(message.message_id.as_str().into());
     let (payload, at) = (Some(&*message.data), published(message));
     match key.flatten() {
@@ -120,7 +122,9 @@ mod tests {
             assert_eq!((there.key(), there.headers().is_empty()), (key, true));
             assert_eq!((there.timestamp(), there.position()), (Some(1005), &Position::Id("7".into())));
         }
-        let key = |key: &[u8]| to_message(&event(Some(key), Headers::default(), b"p"), false).map(|m| m.ordering_key);
+        let key = |key: &[u8]| {
+            to_message(&event(Some(key), Headers::default(), b"p"), false).map(|m| m.ordering_key)
+        };
         assert_eq!(key(b"\xff").ok(), key(b"\xff").ok());
         assert_ne!(key(b"\xff").ok(), key(b"\xfe").ok(), "each has an order of its own");
     }
@@ -134,7 +138,8 @@ mod tests {
 
     #[test]
     fn what_is_too_large_is_refused_with_the_limit() {
-        let error = to_message(&event(None, Headers::default(), &vec![b'x'; MAX_REQUEST]), false).unwrap_err();
+        let error =
+            to_message(&event(None, Headers::default(), &vec![b'x'; MAX_REQUEST]), false).unwrap_err();
         assert_eq!(error.kind(), Kind::Rejected);
         assert!(error.to_string().contains("10 MB"), "{error}");
     }

@@ -147,7 +147,9 @@ mod tests {
             assert!(topic("send", name).is_ok(), "{name}");
         }
         let long = "x".repeat(256);
-        for name in ["", "ab", "1abc", "-abc", "a b c", "abc/d", "abc\n", "googles", "ünïcö", &long, "subscription:"] {
+        for name in
+            ["", "ab", "1abc", "-abc", "a b c", "abc/d", "abc\n", "googles", "ünïcö", &long, "subscription:"]
+        {
             let error = topic("send", name).unwrap_err();
             assert_eq!(error.kind(), Kind::Invalid, "{name:?}");
             assert!(error.detail().message.len() > 10 && error.to_string().len() < 200, "{error}");

@@ -13,8 +13,10 @@ pub const EXACTLY_ONCE: (&str, &str) =
 pub const QUIET: (&str, &str) =
     ("quiet", "nothing came for so long: all there was has been read, which Pub/Sub does not tell [10s]");
 /// How long topics that evcat makes keep their events.
-pub const RETENTION: (&str, &str) =
-    ("topic.retention", "topics made by evcat: how long they keep events for replay, 10m to 31d [not at all]");
+pub const RETENTION: (&str, &str) = (
+    "topic.retention",
+    "topics made by evcat: how long they keep events for replay, 10m to 31d [not at all]",
+);
 
 /// All of them.
 pub const OPTIONS: &[(&str, &str)] = &[EMULATOR, ENDPOINT, EXACTLY_ONCE, QUIET, RETENTION];

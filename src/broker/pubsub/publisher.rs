@@ -68,7 +68,8 @@ impl Publisher for Post {
 fn checked(event: &Event, moved: bool) -> Result<(Name, PubsubMessage)> {
     name::topic("send", event.topic())?;
     if let Place::Subscription(subscription) = Place::of(event.topic()) {
-        let message = "one subscription alone cannot be addressed: what is published goes to all of its topic";
+        let message =
+            "one subscription alone cannot be addressed: what is published goes to all of its topic";
         return Err(About::topic("send", event.topic())
             .error(Kind::Unsupported, message)
             .with_hint(format!("its topic: evcat topics describe subscription:{subscription}")));

@@ -138,7 +138,9 @@ impl Pull {
         for at in 0..self.streams.len() {
             let status = match self.streams[at].came.poll_next_unpin(context) {
                 Poll::Pending => continue,
-                Poll::Ready(Some(Ok(response))) => return Poll::Ready(Seen::Came(response.received_messages)),
+                Poll::Ready(Some(Ok(response))) => {
+                    return Poll::Ready(Seen::Came(response.received_messages));
+                }
                 Poll::Ready(Some(Err(status))) => status,
                 Poll::Ready(None) => Status::unavailable("the stream has ended"),
             };

@@ -67,7 +67,9 @@ impl Settings {
         let legal = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
         if project.is_empty() || !project.chars().all(legal) {
             let message = "the URL names a Google Cloud project by its id";
-            return Err(refuse(message).with_hint("pubsub://my-project-123; which there are: gcloud projects list"));
+            return Err(
+                refuse(message).with_hint("pubsub://my-project-123; which there are: gcloud projects list")
+            );
         }
         let given = given(query, surroundings)?;
         let value = |key: (&str, &str)| given.iter().rev().find(|(k, _)| k == key.0).map(|(_, v)| v.as_str());

@@ -30,7 +30,11 @@ const AGAIN: u32 = 5;
 const LEAVING: Duration = Duration::from_secs(10);
 
 /// See [`Broker::subscription`](crate::broker::Broker::subscription).
-pub async fn open(link: Arc<Link>, source: Source, options: SubscribeOptions) -> Result<Box<dyn Subscription>> {
+pub async fn open(
+    link: Arc<Link>,
+    source: Source,
+    options: SubscribeOptions,
+) -> Result<Box<dyn Subscription>> {
     let SubscribeOptions { stop, in_flight, lease, grace: _, ordered } = options;
     let letters = matches!(source, Source::DeadLetters { .. });
     let (places, abouts) = places(&link, source)?;
@@ -86,7 +90,8 @@ fn places(link: &Link, source: Source) -> Result<(Vec<Place>, Vec<About>)> {
         Source::Queue(topic) => {
             let about = About::topic(OPERATION, &topic);
             let Named::Subscription(subscription) = Named::of(&topic) else {
-                let message = "is no subscription, which is named subscription:NAME; a topic is worked on by a group";
+                let message =
+                    "is no subscription, which is named subscription:NAME; a topic is worked on by a group";
                 return Err(about.error(Kind::Unsupported, message));
             };
             name::topic(OPERATION, &topic)?;
@@ -110,16 +115,20 @@ async fn exists(link: &Link, place: &Place, about: &About, group: bool) -> Resul
     let Some(found) = subscriptions::get(link, about, &place.subscription).await? else {
         return Err(match group {
             true => about.missing(),
-            false => about.error(Kind::NotFound, "there is no subscription that keeps its dead letters").with_hint(
-                format!(
+            false => about
+                .error(Kind::NotFound, "there is no subscription that keeps its dead letters")
+                .with_hint(format!(
                     "one of the name of its topic, '{}', or name another: subscription:NAME",
                     short(&place.subscription)
-                ),
-            ),
+                )),
         });
     };
-    if group && let Named::Topic(topic) = Named::of(&place.topic) && short(&found.topic) != topic {
-        let message = format!("its subscription gets another topic's events, those of {}", short(&found.topic));
+    if group
+        && let Named::Topic(topic) = Named::of(&place.topic)
+        && short(&found.topic) != topic
+    {
+        let message =
+            format!("its subscription gets another topic's events, those of {}", short(&found.topic));
         return Err(about.error(Kind::Rejected, message));
     }
     if found.detached {
@@ -127,7 +136,8 @@ async fn exists(link: &Link, place: &Place, about: &About, group: bool) -> Resul
     }
     let pushed = found.push_config.as_ref().is_some_and(|push| !push.push_endpoint.is_empty());
     if pushed || found.bigquery_config.is_some() || found.cloud_storage_config.is_some() {
-        return Err(about.error(Kind::Unsupported, "Pub/Sub itself delivers its events elsewhere: it cannot be pulled"));
+        return Err(about
+            .error(Kind::Unsupported, "Pub/Sub itself delivers its events elsewhere: it cannot be pulled"));
     }
     Ok(())
 }
@@ -180,15 +190,18 @@ impl Subscription for Member {
                 Settlement::Ack => acks.push((at, token)),
                 Settlement::Release => self.shared.desk().release(token, Instant::now()),
                 Settlement::Move { only: Some(_), .. } => {
-                    answers[at] =
-                        refuse("one subscription alone cannot be addressed: what is published goes to all of its topic");
+                    answers[at] = refuse(
+                        "one subscription alone cannot be addressed: what is published goes to all of its topic",
+                    );
                 }
                 Settlement::Move { event, only: None } => {
                     moves.push(*event);
                     moved.push((at, token));
                 }
                 Settlement::Retry(_) => {
-                    answers[at] = refuse("the event is held here until it is tried again: a way back counts as a failure");
+                    answers[at] = refuse(
+                        "the event is held here until it is tried again: a way back counts as a failure",
+                    );
                 }
             }
         }
@@ -230,7 +243,8 @@ impl Subscription for Member {
                 let subscription = self.subscription(source);
                 // Counted from before it was asked.
                 let asked = Instant::now();
-                let outcome = modify(&self.link, &self.abouts[source], &subscription, &ids, self.seconds).await;
+                let outcome =
+                    modify(&self.link, &self.abouts[source], &subscription, &ids, self.seconds).await;
                 let mut desk = self.shared.desk();
                 for (token, id) in some {
                     match &outcome {
@@ -309,7 +323,9 @@ impl Member {
                         Outcome::Done => desk.settled(token, Instant::now()),
                         Outcome::Refused(refused) => match refused.get(&id) {
                             None => desk.settled(token, Instant::now()),
-                            Some(reason) if is_transient(reason) && round < AGAIN => again.push((at, token, id)),
+                            Some(reason) if is_transient(reason) && round < AGAIN => {
+                                again.push((at, token, id))
+                            }
                             Some(_) => {
                                 desk.lose(token, Instant::now());
                                 answers[at] = Err(lost());
@@ -336,7 +352,9 @@ impl Member {
         for (source, ids) in by_source {
             let subscription = self.subscription(source);
             for some in ids.chunks(MANY) {
-                if let Outcome::Failed(error) = modify(&self.link, &self.abouts[source], &subscription, some, 0).await {
+                if let Outcome::Failed(error) =
+                    modify(&self.link, &self.abouts[source], &subscription, some, 0).await
+                {
                     tracing::debug!("{error}");
                 }
             }

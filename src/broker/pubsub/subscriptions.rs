@@ -8,6 +8,7 @@ use tonic::Code;
 use super::error::About;
 use super::link::Link;
 use super::name::TEMPORARY;
+use super::settings::Server;
 use crate::broker::{Kind, Result};
 use crate::event::Millis;
 
@@ -45,7 +46,9 @@ pub async fn get(link: &Link, about: &About, name: &str) -> Result<Option<api::S
         .await;
     match found {
         Ok(found) => Ok(Some(found)),
-        Err(refusal) if refusal.error.kind() == Kind::NotFound && refusal.error.detail().hint.is_none() => Ok(None),
+        Err(refusal) if refusal.error.kind() == Kind::NotFound && refusal.error.detail().hint.is_none() => {
+            Ok(None)
+        }
         Err(refusal) => Err(refusal.error),
     }
 }
@@ -79,7 +82,9 @@ pub async fn make(link: &Link, about: &About, subscription: api::Subscription) -
         .await;
     match made {
         Ok(_) => Ok(true),
-        Err(refusal) if refusal.status.as_ref().is_some_and(|status| status.code() == Code::AlreadyExists) => {
+        Err(refusal)
+            if refusal.status.as_ref().is_some_and(|status| status.code() == Code::AlreadyExists) =>
+        {
             Ok(false)
         }
         Err(refusal) => Err(refusal.error),
@@ -127,7 +132,10 @@ pub fn of_group(link: &Link, name: &str, topic: &str, letters: Option<&str>) -> 
     let [minimum, maximum] = BACKOFF.map(duration);
     api::Subscription {
         enable_exactly_once_delivery: link.settings.exactly_once,
-        retry_policy: Some(api::RetryPolicy { minimum_backoff: Some(minimum), maximum_backoff: Some(maximum) }),
+        retry_policy: Some(api::RetryPolicy {
+            minimum_backoff: Some(minimum),
+            maximum_backoff: Some(maximum),
+        }),
         dead_letter_policy: letters.map(|letters| api::DeadLetterPolicy {
             dead_letter_topic: link.settings.topic(letters),
             max_delivery_attempts: DELIVERY_LIMIT,
@@ -136,10 +144,11 @@ pub fn of_group(link: &Link, name: &str, topic: &str, letters: Option<&str>) -> 
     }
 }
 
-/// That which keeps dead letters.
+/// That which keeps dead letters: for as long as there is, which is less where it is an emulator.
 pub fn of_letters(link: &Link, topic: &str) -> api::Subscription {
+    let service = matches!(link.settings.server, Server::Service(_));
     api::Subscription {
-        message_retention_duration: Some(duration(LETTERS_KEPT)),
+        message_retention_duration: service.then(|| duration(LETTERS_KEPT)),
         ..lasting(link.settings.subscription(topic), link.settings.topic(topic))
     }
 }

@@ -29,7 +29,9 @@ pub async fn get(link: &Link, about: &About, topic: &str) -> Result<Option<api::
         .await;
     match found {
         Ok(found) => Ok(Some(found)),
-        Err(refusal) if refusal.error.kind() == Kind::NotFound && refusal.error.detail().hint.is_none() => Ok(None),
+        Err(refusal) if refusal.error.kind() == Kind::NotFound && refusal.error.detail().hint.is_none() => {
+            Ok(None)
+        }
         Err(refusal) => Err(refusal.error),
     }
 }
@@ -132,7 +134,8 @@ fn of_topic(topic: &api::Topic, subscriptions: &[api::Subscription]) -> TopicInf
     TopicInfo {
         name: short(&topic.name).to_owned(),
         dead_letters_of: owner,
-        kept_for: kept_for(topic),
+        // What was told to keep nothing goes to its subscriptions, and is gone; dead letters are kept by theirs.
+        kept_for: kept_for(topic).or((!is_for_letters(short(&topic.name))).then_some(Duration::ZERO)),
         ..TopicInfo::default()
     }
 }
@@ -203,7 +206,9 @@ async fn make(link: &Link, about: &About, topic: &str, kept: Option<Duration>) -
         .await;
     match made {
         Ok(_) => Ok(true),
-        Err(refusal) if refusal.status.as_ref().is_some_and(|status| status.code() == Code::AlreadyExists) => {
+        Err(refusal)
+            if refusal.status.as_ref().is_some_and(|status| status.code() == Code::AlreadyExists) =>
+        {
             Ok(false)
         }
         Err(refusal) => Err(refusal.error),
@@ -212,14 +217,10 @@ async fn make(link: &Link, about: &About, topic: &str, kept: Option<Duration>) -
 
 /// A place for dead letters: a topic, and a subscription of its name, without which they would be lost. Answers whether
 /// something had to be made.
-pub async fn make_letters(
-    link: &Link,
-    about: &About,
-    topic: &str,
-    kept: Option<Duration>,
-) -> Result<bool> {
+pub async fn make_letters(link: &Link, about: &About, topic: &str, kept: Option<Duration>) -> Result<bool> {
     if let Place::Subscription(_) = Place::of(topic) {
-        let message = format!("{topic}: dead letters are published, and a subscription cannot be published to");
+        let message =
+            format!("{topic}: dead letters are published, and a subscription cannot be published to");
         return Err(about.error(Kind::Unsupported, message).with_hint("name its topic"));
     }
     let about = About::topic(about.operation, topic);

@@ -194,7 +194,8 @@ impl Work {
         for (source, ids) in by_source {
             let subscription = self.shared.desk().sources[source].subscription.clone();
             for some in ids.chunks(MANY) {
-                if let Outcome::Failed(error) = modify(&self.link, &self.about, &subscription, some, 0).await {
+                if let Outcome::Failed(error) = modify(&self.link, &self.about, &subscription, some, 0).await
+                {
                     tracing::debug!("{error}");
                 }
             }
@@ -243,7 +244,8 @@ impl Work {
             true => subscriptions::get(&self.link, &self.about, &full).await.ok().flatten(),
             false => None,
         };
-        let topic = found.map(|found| short(&found.topic).to_owned()).filter(|topic| topic != "_deleted-topic_");
+        let topic =
+            found.map(|found| short(&found.topic).to_owned()).filter(|topic| topic != "_deleted-topic_");
         self.topics.insert(full, topic.clone());
         topic
     }

@@ -31,7 +31,9 @@ fn decode(event: &Event) -> Option<Facts> {
     let attempts = text("DeliveryCount").and_then(|count| count.parse().ok());
     let words = text("DeliveryErrorMessage").map(str::to_owned).unwrap_or_else(|| {
         let often = attempts.map_or_else(|| "as often as it may".to_owned(), |n: u32| format!("{n} times"));
-        format!("max_delivery_attempts: subscription {subscription} delivered it {often}, and it was not acked")
+        format!(
+            "max_delivery_attempts: subscription {subscription} delivered it {often}, and it was not acked"
+        )
     });
     let timestamp = text("TopicPublishTime").and_then(record::parse_time);
     Some(Facts {

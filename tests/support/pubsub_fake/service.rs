@@ -174,9 +174,10 @@ impl StreamingService<api::StreamingPullRequest> for StreamingPull {
             }
             let (sender, receiver) = mpsc::channel(1);
             tokio::spawn(stream(shared, first, said, sender));
-            let answers: Answers = Box::pin(futures_util::stream::unfold(receiver, |mut receiver| async move {
-                Some((receiver.recv().await?, receiver))
-            }));
+            let answers: Answers =
+                Box::pin(futures_util::stream::unfold(receiver, |mut receiver| async move {
+                    Some((receiver.recv().await?, receiver))
+                }));
             Ok(Response::new(answers))
         })
     }

@@ -53,6 +53,18 @@ impl State {
         self.subscriptions.iter().find(named).map(|(_, subscription)| &subscription.config)
     }
 
+    /// Makes it otherwise than evcat would.
+    pub fn reconfigure(&mut self, short: &str, how: impl FnOnce(&mut api::Subscription)) {
+        let named = |(name, _): &(&String, &mut Subscription)| name.rsplit('/').next() == Some(short);
+        how(&mut self.subscriptions.iter_mut().find(named).expect("it is there").1.config);
+    }
+
+    /// As if all leases had ended at once; what was out is to be had again.
+    pub fn forget_leases(&mut self, short: &str) {
+        let named = |(name, _): &(&String, &mut Subscription)| name.rsplit('/').next() == Some(short);
+        self.subscriptions.iter_mut().find(named).expect("it is there").1.forget_leases();
+    }
+
     pub fn fault(&mut self, method: &str) -> Option<Status> {
         *self.calls.entry(method.to_owned()).or_default() += 1;
         let fault = self.faults.iter_mut().find(|fault| fault.method == method && fault.times > 0)?;
@@ -80,7 +92,10 @@ impl State {
     pub fn create_topic(&mut self, config: api::Topic) -> Answer<api::Topic> {
         named(&config.name, "topics")?;
         if self.topics.contains_key(&config.name) {
-            return Err(Status::already_exists(format!("Resource already exists in the project (resource={}).", config.name)));
+            return Err(Status::already_exists(format!(
+                "Resource already exists in the project (resource={}).",
+                config.name
+            )));
         }
         if let Some(kept) = &config.message_retention_duration {
             between("message_retention_duration", kept.seconds, 600, 31 * 86_400)?;
@@ -95,7 +110,8 @@ impl State {
 
     pub fn list_topics(&mut self, request: api::ListTopicsRequest) -> Answer<api::ListTopicsResponse> {
         let within = format!("{}/", request.project);
-        let all = self.topics.values().map(|topic| &topic.config).filter(|topic| topic.name.starts_with(&within));
+        let all =
+            self.topics.values().map(|topic| &topic.config).filter(|topic| topic.name.starts_with(&within));
         let (topics, next_page_token) = page(all.cloned(), request.page_size, &request.page_token);
         Ok(api::ListTopicsResponse { topics, next_page_token })
     }
@@ -125,7 +141,8 @@ impl State {
             return Err(Status::invalid_argument("a request has 1 to 1000 messages"));
         }
         request.messages.iter().try_for_each(legal)?;
-        let message_ids = request.messages.into_iter().map(|message| self.store(&request.topic, message)).collect();
+        let message_ids =
+            request.messages.into_iter().map(|message| self.store(&request.topic, message)).collect();
         Ok(api::PublishResponse { message_ids })
     }
 
@@ -134,10 +151,8 @@ impl State {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let id = (10_000_000_000_000_000 + self.messages).to_string();
         message.message_id = id.clone();
-        message.publish_time = Some(prost_types::Timestamp {
-            seconds: at.as_secs() as i64,
-            nanos: at.subsec_nanos() as i32,
-        });
+        message.publish_time =
+            Some(prost_types::Timestamp { seconds: at.as_secs() as i64, nanos: at.subsec_nanos() as i32 });
         let stored = Arc::new(Stored { number: self.messages, at, message });
         for subscription in self.subscriptions.values_mut().filter(|one| one.config.topic == topic) {
             subscription.add(stored.clone());
@@ -154,7 +169,10 @@ impl State {
         named(&config.name, "subscriptions")?;
         self.topic(&config.topic)?;
         if self.subscriptions.contains_key(&config.name) {
-            return Err(Status::already_exists(format!("Resource already exists in the project (resource={}).", config.name)));
+            return Err(Status::already_exists(format!(
+                "Resource already exists in the project (resource={}).",
+                config.name
+            )));
         }
         if config.ack_deadline_seconds == 0 {
             config.ack_deadline_seconds = 10;
@@ -208,11 +226,13 @@ impl State {
     fn bury(&mut self, name: &str, dead: Vec<(Arc<Stored>, u32)>) -> Answer<()> {
         for (stored, count) in dead {
             let policy = self.subscription(name)?.config.dead_letter_policy.clone();
-            let Some(policy) = policy.filter(|policy| self.topics.contains_key(&policy.dead_letter_topic)) else {
+            let Some(policy) = policy.filter(|policy| self.topics.contains_key(&policy.dead_letter_topic))
+            else {
                 continue;
             };
             let mut parts = name.split('/').skip(1).step_by(2);
-            let (project, subscription) = (parts.next().unwrap().to_owned(), parts.next().unwrap().to_owned());
+            let (project, subscription) =
+                (parts.next().unwrap().to_owned(), parts.next().unwrap().to_owned());
             let mut message = stored.message.clone();
             let time = message.publish_time.as_ref().map(ToString::to_string).unwrap_or_default();
             for (word, value) in [

@@ -106,12 +106,21 @@ impl Subscription {
             self.deliveries += 1;
             let ack_id = format!("{number}-{}", self.deliveries);
             let until = now + puller.lease.unwrap_or(usual);
-            *out = Some(Out { ack_id: ack_id.clone(), until, client: puller.client.clone(), puller: puller.number });
+            *out = Some(Out {
+                ack_id: ack_id.clone(),
+                until,
+                client: puller.client.clone(),
+                puller: puller.number,
+            });
             self.acks.insert(ack_id.clone(), *number);
             let len = stored.message.encoded_len();
             (outs, bytes, size) = (outs + 1, bytes + len, size + len);
             let delivery_attempt = if counts { *failures as i32 + 1 } else { 0 };
-            taken.push(api::ReceivedMessage { ack_id, message: Some(stored.message.clone()), delivery_attempt });
+            taken.push(api::ReceivedMessage {
+                ack_id,
+                message: Some(stored.message.clone()),
+                delivery_attempt,
+            });
         }
         self.out.insert(puller.number, (outs, bytes));
         taken
@@ -137,7 +146,10 @@ impl Subscription {
         if let Some(policy) = &self.config.retry_policy {
             let length = |it: &Option<prost_types::Duration>, usual: u64| {
                 it.as_ref().map_or(Duration::from_secs(usual), |it| {
-                    Duration::new(u64::try_from(it.seconds).unwrap_or(0), u32::try_from(it.nanos).unwrap_or(0))
+                    Duration::new(
+                        u64::try_from(it.seconds).unwrap_or(0),
+                        u32::try_from(it.nanos).unwrap_or(0),
+                    )
                 })
             };
             let (least, most) = (length(&policy.minimum_backoff, 10), length(&policy.maximum_backoff, 600));
@@ -147,16 +159,24 @@ impl Subscription {
         let key = &stored.message.ordering_key;
         if self.config.enable_message_ordering && !key.is_empty() {
             let later = self.backlog.range(number + 1..);
-            let of_key = later.filter(|(_, entry)| entry.stored.message.ordering_key == *key && entry.out.is_some());
+            let of_key =
+                later.filter(|(_, entry)| entry.stored.message.ordering_key == *key && entry.out.is_some());
             let of_key: Vec<u64> = of_key.map(|(number, _)| *number).collect();
             of_key.into_iter().for_each(|number| self.back(number));
         }
-        let most = self.config.dead_letter_policy.as_ref().map(|policy| policy.max_delivery_attempts as u32)?;
+        let most =
+            self.config.dead_letter_policy.as_ref().map(|policy| policy.max_delivery_attempts as u32)?;
         if failures < most {
             return None;
         }
         self.backlog.remove(&number);
         Some((stored, failures))
+    }
+
+    /// As if all leases had ended at once, and nobody counts it.
+    pub fn forget_leases(&mut self) {
+        let out: Vec<u64> = self.acks.values().copied().collect();
+        out.into_iter().for_each(|number| self.back(number));
     }
 
     pub fn fail_expired(&mut self) -> Dead {
@@ -249,7 +269,11 @@ struct ErrorInfo {
 pub fn failures(refused: Vec<String>) -> Status {
     let why = |id| (id, "PERMANENT_FAILURE_INVALID_ACK_ID".to_owned());
     let metadata = refused.into_iter().map(why).collect();
-    let info = ErrorInfo { reason: "EXACTLY_ONCE_ACKID_FAILURE".into(), domain: "pubsub.googleapis.com".into(), metadata };
+    let info = ErrorInfo {
+        reason: "EXACTLY_ONCE_ACKID_FAILURE".into(),
+        domain: "pubsub.googleapis.com".into(),
+        metadata,
+    };
     let any = prost_types::Any {
         type_url: "type.googleapis.com/google.rpc.ErrorInfo".into(),
         value: info.encode_to_vec(),

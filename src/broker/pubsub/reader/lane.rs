@@ -89,7 +89,9 @@ impl Lane {
             pulse.waiting = pulse.waiting.saturating_sub(1);
             pulse.last = Instant::now();
         });
-        Poll::Ready(came.unwrap_or_else(|| Err(self.about.error(Kind::Broken, "the task that reads has ended"))))
+        Poll::Ready(
+            came.unwrap_or_else(|| Err(self.about.error(Kind::Broken, "the task that reads has ended"))),
+        )
     }
 
     /// Removes the subscription.
@@ -113,8 +115,11 @@ impl Lane {
 impl Drop for Lane {
     fn drop(&mut self) {
         self.task.abort();
-        if !self.removed && let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let (link, about, subscription) = (self.link.clone(), self.about.clone(), self.subscription.clone());
+        if !self.removed
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let (link, about, subscription) =
+                (self.link.clone(), self.about.clone(), self.subscription.clone());
             runtime.spawn(async move { subscriptions::delete(&link, &about, &subscription).await });
         }
     }
@@ -158,7 +163,8 @@ impl Work {
                 return;
             }
             // What comes twice because this failed comes twice to us alone.
-            let (link, about, subscription) = (self.link.clone(), self.about.clone(), self.subscription.clone());
+            let (link, about, subscription) =
+                (self.link.clone(), self.about.clone(), self.subscription.clone());
             tokio::spawn(async move {
                 if let Outcome::Failed(error) = acknowledge(&link, &about, &subscription, &ids).await {
                     tracing::debug!("{error}");

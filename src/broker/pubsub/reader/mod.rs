@@ -71,7 +71,10 @@ pub async fn open(link: Arc<Link>, options: ReadOptions) -> Result<Box<dyn Reade
 
 fn not_looked_at(about: &About, subscription: &str) -> Error {
     about
-        .error(Kind::Unsupported, "looking at a subscription takes its messages away from its members for a while")
+        .error(
+            Kind::Unsupported,
+            "looking at a subscription takes its messages away from its members for a while",
+        )
         .with_hint(format!("tail its topic; its dead letters: evcat dlq peek subscription:{subscription}"))
 }
 
