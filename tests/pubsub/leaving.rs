@@ -28,11 +28,8 @@ fn a_tail_that_is_ended_by_a_signal_leaves_nothing_behind() {
             suite::until("it looks", async || looks(&fake).len() == 1).await;
             let pid = tail.id().to_string();
             assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
-            suite::until("it has ended", || {
-                let ended = tail.try_wait().unwrap().is_some();
-                async move { ended }
-            })
-            .await;
+            let ended = tokio::task::spawn_blocking(move || tail.wait().unwrap());
+            tokio::time::timeout(suite::DEADLINE, ended).await.expect("it ends").unwrap();
             assert_eq!(looks(&fake), Vec::<String>::new(), "after SIG{signal}");
         }
     });

@@ -252,6 +252,8 @@ impl Subscription for Member {
                         Outcome::Refused(refused) => match refused.get(id) {
                             None => desk.extended(&[*token], asked),
                             Some(reason) if is_transient(reason) => {}
+                            // By the name it has now, if it came again meanwhile, it is extended the next time.
+                            Some(_) if desk.ack_of(*token).is_some_and(|(_, newer)| newer != *id) => {}
                             Some(_) => drop(desk.lose(*token, Instant::now())),
                         },
                         // Ours until the time that is known; then it is lost.
@@ -326,10 +328,16 @@ impl Member {
                             Some(reason) if is_transient(reason) && round < AGAIN => {
                                 again.push((at, token, id))
                             }
-                            Some(_) => {
-                                desk.lose(token, Instant::now());
-                                answers[at] = Err(lost());
-                            }
+                            Some(_) => match desk.ack_of(token) {
+                                // It came again meanwhile, to us, and is ours by another name.
+                                Some((_, newer)) if newer != id && round < AGAIN => {
+                                    again.push((at, token, newer))
+                                }
+                                _ => {
+                                    desk.lose(token, Instant::now());
+                                    answers[at] = Err(lost());
+                                }
+                            },
                         },
                         Outcome::Failed(error) => answers[at] = Err(error.clone()),
                     }

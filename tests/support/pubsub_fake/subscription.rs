@@ -176,7 +176,12 @@ impl Subscription {
     /// As if all leases had ended at once, and nobody counts it.
     pub fn forget_leases(&mut self) {
         let out: Vec<u64> = self.acks.values().copied().collect();
-        out.into_iter().for_each(|number| self.back(number));
+        for number in out {
+            self.back(number);
+            if let Some(entry) = self.backlog.get_mut(&number) {
+                entry.not_before = Some(Instant::now() + Duration::from_millis(500));
+            }
+        }
     }
 
     pub fn fail_expired(&mut self) -> Dead {
