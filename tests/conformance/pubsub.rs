@@ -75,6 +75,11 @@ const CANNOT: &[(&str, &str)] = &[
     ("what_was_taken_over_is_lost_and_changes_nothing", ONE_OF_A_KEY),
     ("who_still_works_on_what_was_taken_over_is_told", ONE_OF_A_KEY),
     ("settling_many_at_once", ONE_OF_A_KEY),
+    ("a_group_that_exists_stays_where_it_is", ONE_OF_A_KEY),
+    (
+        "a_key_held_by_one_member_holds_back_nobody_else",
+        "pstest has no flow control: a full member gets more",
+    ),
     ("an_empty_topic_takes_a_batch_of_every_size", SLOW),
     (
         "a_group_with_members_is_not_deleted",
