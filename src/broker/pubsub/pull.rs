@@ -56,7 +56,7 @@ pub struct Pull {
 /// What a look at all streams found.
 enum Seen {
     Came(Vec<api::ReceivedMessage>),
-    Opened(Result<std::result::Result<Stream, Status>>),
+    Opened(Box<Result<std::result::Result<Stream, Status>>>),
     Broke(Status),
 }
 
@@ -88,7 +88,7 @@ impl Pull {
                     }
                     return Ok(messages);
                 }
-                Seen::Opened(opened) => match opened? {
+                Seen::Opened(opened) => match (*opened)? {
                     Ok(stream) => {
                         self.streams.push(stream);
                         continue;
@@ -150,7 +150,7 @@ impl Pull {
         let Some(opening) = &mut self.opening else { return Poll::Pending };
         let opened = std::task::ready!(opening.as_mut().poll(context));
         self.opening = None;
-        Poll::Ready(Seen::Opened(opened))
+        Poll::Ready(Seen::Opened(Box::new(opened)))
     }
 
     /// A server may answer with the first message only, so that there is no limit to this once it is connected.
