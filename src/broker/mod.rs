@@ -25,6 +25,8 @@ pub mod aws;
 pub mod kafka;
 #[cfg(feature = "local")]
 pub mod local;
+#[cfg(feature = "pubsub")]
+pub mod pubsub;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
 

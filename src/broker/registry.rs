@@ -115,6 +115,26 @@ pub const BACKENDS: &[Backend] = &[
         #[cfg(not(feature = "aws"))]
         client: || "not compiled in".into(),
     },
+    Backend {
+        name: "pubsub",
+        schemes: &["pubsub"],
+        #[cfg(feature = "pubsub")]
+        capabilities: super::pubsub::capabilities,
+        #[cfg(not(feature = "pubsub"))]
+        capabilities: |_| Capabilities::default(),
+        #[cfg(feature = "pubsub")]
+        options: super::pubsub::OPTIONS,
+        #[cfg(not(feature = "pubsub"))]
+        options: &[],
+        #[cfg(feature = "pubsub")]
+        open: Some(super::pubsub::open),
+        #[cfg(not(feature = "pubsub"))]
+        open: None,
+        #[cfg(feature = "pubsub")]
+        client: super::pubsub::client,
+        #[cfg(not(feature = "pubsub"))]
+        client: || "not compiled in".into(),
+    },
 ];
 
 /// The row of a scheme.

@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
 # Puts the test brokers on this machine, without Docker:  provision.sh [all | STAGE]...
-# Stages: tls kafka clients kcat trixie bookworm localstack ministack elasticmq
+# Stages: tls kafka clients kcat trixie bookworm localstack ministack elasticmq pubsub
 #
 # Everything lies in $BROKERS_HOME (default: target/brokers of this project), one directory per stage. A stage whose
 # pin has not changed is left alone, so a second run costs nothing. One that cannot be had prints UNAVAILABLE and why,
 # and the others go on; with EVCAT_REQUIRE_ALL=1 the script then ends with 1.
-# Needed: openssl (tls); Java 17 and Maven (kafka, elasticmq); Python 3 with venv (clients, localstack, ministack); kcat,
-# which root gets from apt;
-# root and apt (trixie and bookworm, where RabbitMQ runs).
+# Needed: openssl (tls); Java 17 and Maven (kafka, elasticmq); Python 3 with venv (clients, localstack, ministack, pubsub); Go
+# (pubsub); kcat, which root gets from apt; root and apt (trixie and bookworm, where RabbitMQ runs).
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -17,7 +16,7 @@ home=$(cd "$home" && pwd)
 # shellcheck source=tests/brokers/versions.env
 . "$here/versions.env"
 
-all=(tls kafka clients kcat trixie bookworm localstack ministack elasticmq)
+all=(tls kafka clients kcat trixie bookworm localstack ministack elasticmq pubsub)
 missing=0
 
 die() {
@@ -174,6 +173,18 @@ debian() {
     rm -rf var/cache/apt/archives/*.deb
 }
 
+# A stand-in for Google's Pub/Sub, and Google's own Python client.
+make_pubsub() {
+    needs go
+    needs python3
+    cp "$here"/pubsub/{main.go,go.mod,go.sum} .
+    grep -qF "cloud.google.com/go/pubsub/v2 $PSTEST_VERSION" go.mod || die "go.mod does not want pstest $PSTEST_VERSION"
+    go build -mod=readonly -o pstest .
+    python3 -m venv client
+    client/bin/pip install -q --disable-pip-version-check "google-cloud-pubsub==$GOOGLE_CLOUD_PUBSUB_VERSION"
+    client/bin/python -c 'from google.cloud import pubsub_v1'
+}
+
 run() {
     case $1 in
         tls) stage tls 1 ;;
@@ -185,6 +196,7 @@ run() {
         localstack) stage localstack "localstack-core $LOCALSTACK_VERSION until $LOCALSTACK_UNTIL" ;;
         ministack) stage ministack "$MINISTACK_VERSION" ;;
         elasticmq) stage elasticmq "$ELASTICMQ_VERSION" ;;
+        pubsub) stage pubsub "pstest $PSTEST_VERSION, google-cloud-pubsub $GOOGLE_CLOUD_PUBSUB_VERSION" ;;
         *) die "no stage '$1': all, ${all[*]}" ;;
     esac
 }

@@ -13,7 +13,9 @@ fn what_cannot_be_read_stops_it_there_or_is_kept_and_goes_again_when_mended() {
     let input = "a:1\nno key\nb:2\n";
     let ran = home.feed(&["publish", "stop", "-K", ":"], input).exit(6);
     let ran = ran.said("error: 1 of 2 events was not delivered to stop on local\n  line 2  there is no ':'");
-    ran.said("stopped: what was published stands, also what was on its way behind it, and nothing more is sent");
+    ran.said(
+        "stopped: what was published stands, also what was on its way behind it, and nothing more is sent",
+    );
     assert_eq!(home.payloads("stop"), ["1"]);
 
     let args = ["publish", "t", "-K", ":", "--on-error", "continue", "--failed-to", "failed.jsonl"];

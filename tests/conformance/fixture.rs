@@ -19,6 +19,8 @@ use crate::brokers;
 use crate::kick;
 #[cfg(feature = "kafka")]
 use crate::lanes;
+#[cfg(feature = "pubsub")]
+use crate::pubsub;
 #[cfg(feature = "rabbitmq")]
 use crate::rabbit::Vhost;
 #[cfg(any(feature = "kafka", feature = "aws"))]
@@ -136,6 +138,10 @@ pub const FIXTURES: &[Fixture] = &[
         world: || Account::of(".fifo"),
         ..AWS
     },
+    #[cfg(feature = "pubsub")]
+    pubsub::OUR_OWN,
+    #[cfg(feature = "pubsub")]
+    pubsub::PSTEST,
     Fixture {
         name: "log",
         capabilities: |topic| Shape::Log.capabilities(topic),
@@ -307,7 +313,8 @@ pub const TOPICS: [(&str, &str); 3] = [
     ("topic.retention.ms", "-1"),
 ];
 
-#[cfg(any(feature = "kafka", feature = "rabbitmq", feature = "aws"))]
+/// A client of the broker at this URL.
+#[cfg(any(feature = "kafka", feature = "rabbitmq", feature = "aws", feature = "pubsub"))]
 pub fn open_url(url: &str, options: &[(&str, &str)]) -> Arc<dyn Broker> {
     let (scheme, rest) = url.split_once(':').unwrap();
     let location = Location { scheme: scheme.into(), rest: rest.into() };
@@ -348,7 +355,7 @@ impl Account {
     }
 
     fn open(&self, url: &str) -> Arc<dyn Broker> {
-        Arc::new(Scoped { broker: open_url(url, &[]), prefix: String::new(), suffix: self.1, make: None })
+        Arc::new(Scoped { suffix: self.1, ..Scoped::of(open_url(url, &[]), String::new()) })
     }
 }
 
@@ -375,8 +382,7 @@ impl World for Account {
 #[cfg(feature = "kafka")]
 impl World for Shared {
     fn connect(&self) -> Arc<dyn Broker> {
-        let broker = open_url(&self.url, &TOPICS);
-        Arc::new(Scoped { broker, prefix: self.prefix.clone(), suffix: "", make: None })
+        Arc::new(Scoped::of(open_url(&self.url, &TOPICS), self.prefix.clone()))
     }
 
     fn nowhere(&self) -> Arc<dyn Broker> {

@@ -152,7 +152,7 @@ impl Shared {
 
 impl World for Shared {
     fn connect(&self) -> Arc<dyn Broker> {
-        Arc::new(Scoped { broker: self.open(&self.url), prefix: self.prefix.clone(), suffix: "", make: None })
+        Arc::new(Scoped::of(self.open(&self.url), self.prefix.clone()))
     }
 
     fn nowhere(&self) -> Arc<dyn Broker> {
@@ -186,10 +186,8 @@ impl World for Mock {
             mock.make(topic, partitions.map_or(1, |(_, value)| value.parse().unwrap()));
         };
         Arc::new(Scoped {
-            broker: open_url(&self.0.url(), &MOCK_OPTIONS),
-            prefix: String::new(),
-            suffix: "",
             make: Some(Box::new(make)),
+            ..Scoped::of(open_url(&self.0.url(), &MOCK_OPTIONS), String::new())
         })
     }
 

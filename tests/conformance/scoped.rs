@@ -14,6 +14,8 @@ pub struct Scoped {
     pub suffix: &'static str,
     /// Makes topics where the broker has no request for it.
     pub make: Option<Box<Make>>,
+    /// What the server can of what the backend can: a stand-in has not all of it.
+    pub less: fn(Capabilities) -> Capabilities,
 }
 
 /// Makes the topic of this name with these options.
@@ -115,6 +117,11 @@ fn on(event: &Event, topic: &Name) -> Event {
 }
 
 impl Scoped {
+    /// Names with this before them, and nothing else.
+    pub fn of(broker: Arc<dyn Broker>, prefix: String) -> Scoped {
+        Scoped { broker, prefix, suffix: "", make: None, less: |all| all }
+    }
+
     fn scope(&self) -> Scope {
         Scope(self.prefix.as_str().into(), self.suffix)
     }
@@ -123,7 +130,7 @@ impl Scoped {
 #[async_trait]
 impl Broker for Scoped {
     fn capabilities(&self, topic: &str) -> Capabilities {
-        self.broker.capabilities(&self.scope().add(topic))
+        (self.less)(self.broker.capabilities(&self.scope().add(topic)))
     }
 
     fn legal(&self, topic: &str) -> Result<()> {

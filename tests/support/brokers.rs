@@ -47,6 +47,14 @@ pub fn shared_aws(variant: &str) -> Result<String, String> {
     })
 }
 
+/// The same of `pstest`, the Pub/Sub of Google's Go client, where each test has topics named at random.
+pub fn shared_pubsub() -> Result<String, String> {
+    let found = std::env::var("EVCAT_TEST_PUBSUB").ok().filter(|url| !url.is_empty());
+    found.ok_or_else(|| {
+        "there is no pstest: EVCAT_TEST_PUBSUB is not set (tests/run starts one and sets it)".into()
+    })
+}
+
 /// What is there; or `None`, after the reason was printed.
 ///
 /// # Panics
@@ -66,6 +74,15 @@ pub fn or_skip<T>(found: Result<T, String>) -> Option<T> {
 /// A Python that has the clients of other people (`confluent_kafka`); else what is missing.
 pub fn python() -> Result<PathBuf, String> {
     let python = home().join("clients/bin/python");
+    match python.exists() {
+        true => Ok(python),
+        false => Err(format!("{} is not there; run tests/brokers/provision.sh", python.display())),
+    }
+}
+
+/// A Python that has Google's own client of Pub/Sub; else what is missing.
+pub fn google_python() -> Result<PathBuf, String> {
+    let python = home().join("pubsub/client/bin/python");
     match python.exists() {
         true => Ok(python),
         false => Err(format!("{} is not there; run tests/brokers/provision.sh", python.display())),

@@ -8,7 +8,7 @@ use super::words::{expires, many, or_dash};
 use crate::broker::{Read, Start, Stop, TopicInfo};
 use crate::commands::topics::{TableFormat, count, print};
 use crate::event::{Millis, Name, time};
-use crate::outcome::Outcome;
+use crate::outcome::{Failure, Outcome};
 use crate::output::table::{Column, Table};
 use crate::output::words;
 use crate::session::Session;
@@ -60,10 +60,16 @@ pub async fn run(args: ListArgs, session: &Session) -> anyhow::Result<Outcome> {
     }
     let now = session.now();
     let waiting = |topic: &TopicInfo| topic.waiting.map_or(0, |count| count.events);
-    let empty = topics.iter().filter(|topic| waiting(topic) == 0).count();
+    // Where the broker does not tell how many wait, nobody knows that it is empty.
+    let is_empty = |topic: &TopicInfo| topic.waiting.is_some_and(|count| count.events == 0);
+    let empty = topics.iter().filter(|topic| is_empty(topic)).count();
+    if max.is_some() && topics.iter().any(|topic| topic.waiting.is_none()) {
+        let refusal = format!("--max: {} does not tell how many dead letters wait", session.endpoint.backend);
+        return Err(Failure::usage(refusal).hint("evcat dlq stats DLQ looks and counts").into());
+    }
     let total: u64 = topics.iter().map(waiting).sum();
     let mut rows = Vec::new();
-    for topic in topics.into_iter().filter(|topic| all || waiting(topic) > 0) {
+    for topic in topics.into_iter().filter(|topic| all || !is_empty(topic)) {
         let Some(row) = look(session, topic, now).await? else {
             return Ok(Outcome::Interrupted(session.stop.signal().unwrap_or_default()));
         };

@@ -53,14 +53,11 @@ pub(super) async fn list(
         None => live,
     };
     let of_topic = |topic: &TopicInfo| groups.iter().filter(|g| g.topic == topic.name).collect::<Vec<_>>();
-    let dead_of = |groups: &[&GroupInfo]| -> u64 {
-        let waits = |name: &String| dead.iter().find(|t| t.name == *name).and_then(|t| t.waiting);
-        groups
-            .iter()
-            .filter_map(|g| g.dead_letters.as_ref())
-            .filter_map(waits)
-            .map(|count| count.events)
-            .sum()
+    // `None`: the broker does not tell how many wait.
+    let dead_of = |groups: &[&GroupInfo]| -> Option<u64> {
+        let place = |name: &String| dead.iter().find(|t| t.name == *name);
+        let places = groups.iter().filter_map(|g| g.dead_letters.as_ref()).filter_map(place);
+        places.map(|place| place.waiting.map(|count| count.events)).sum()
     };
     let now = session.now();
     let mut bytes = Vec::new();
@@ -93,7 +90,7 @@ pub(super) async fn list(
                 topic.newest.map_or("-".into(), |at| format!("{} ago", words::ago(at, now))),
                 topic.kept_for.map_or("forever".into(), crate::settings::duration::short),
                 groups.len().to_string(),
-                words::count(dead_of(&groups)),
+                dead_of(&groups).map_or("-".into(), words::count),
             ]);
         }
         // A heading over nothing says nothing.

@@ -3,6 +3,7 @@
 //! A new one is a file beside `own` with its `DECODER`, and a row in [`DECODERS`].
 
 mod own;
+mod pubsub;
 mod rabbitmq;
 mod sqs;
 
@@ -41,7 +42,7 @@ pub struct Facts {
 }
 
 /// Every ecosystem that can be read. The first that answers wins.
-pub const DECODERS: &[Decoder] = &[own::DECODER, rabbitmq::DECODER, sqs::DECODER];
+pub const DECODERS: &[Decoder] = &[own::DECODER, rabbitmq::DECODER, sqs::DECODER, pubsub::DECODER];
 
 /// Whether a header of this name belongs to some ecosystem's failure record.
 pub fn is_record_header(name: &[u8]) -> bool {

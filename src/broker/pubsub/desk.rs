@@ -1,0 +1,449 @@
+//! What a member has in hand: what arrived, was handed out, released or lost. Pure but for the lock: the time is handed
+//! over.
+//!
+//! A delivery is ours until a time that is counted here, from before the service was asked: Pub/Sub says of a lease that
+//! ended nothing at all, and takes an ack of it without a word.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use googleapis_tonic_google_pubsub_v1::google::pubsub::v1::{PubsubMessage, ReceivedMessage};
+use tokio::time::Instant;
+
+use crate::broker::{Delivery, Error, Received, Result, Token};
+use crate::event::{Batch, Extra, HeadersBuf, Millis, Name};
+
+use super::message;
+
+/// Where a dead letter was published before, found through the subscription that it names.
+pub const SOURCE_TOPIC: &str = "dead_letter_source_topic";
+
+/// The shortest lease that the service knows, and the pause behind it.
+const COMES_AGAIN: Duration = Duration::from_secs(11);
+
+/// A subscription that is worked on.
+pub struct Source {
+    /// What its events say they are from.
+    pub topic: Name,
+    /// Its whole name.
+    pub subscription: String,
+}
+
+/// A message that arrived.
+pub struct Arrived {
+    /// As it came.
+    pub received: ReceivedMessage,
+    /// Of a dead letter: see [`SOURCE_TOPIC`].
+    pub source_topic: Option<String>,
+}
+
+/// A message that is ours.
+struct Held {
+    source: usize,
+    ack_id: String,
+    id: String,
+    key: String,
+    until: Instant,
+    /// Kept from everybody until we leave.
+    released: bool,
+}
+
+struct Waiting {
+    source: usize,
+    arrived: Arrived,
+    until: Instant,
+}
+
+/// Which ack id of which source.
+pub type Ack = (usize, String);
+
+/// All of it.
+pub struct Desk {
+    pub sources: Vec<Source>,
+    in_flight: usize,
+    lease: Duration,
+    /// Whether the end is near: only what was published until then is handed out.
+    stop: Option<Millis>,
+    quiet: Duration,
+    ordered: bool,
+    ready: VecDeque<Waiting>,
+    held: HashMap<Token, Held>,
+    /// Behind the stop: given back when we leave.
+    beyond: Vec<Waiting>,
+    lost: Vec<Token>,
+    failed: Option<Error>,
+    in_hand: usize,
+    /// Released, or behind the stop, since the streams began: so much of their windows will not come free again.
+    stuck: usize,
+    tokens: u64,
+    /// When something happened last.
+    last: Instant,
+}
+
+impl Desk {
+    /// Nothing in hand.
+    pub fn new(
+        sources: Vec<Source>,
+        in_flight: usize,
+        lease: Duration,
+        stop: Option<Millis>,
+        quiet: Duration,
+        ordered: bool,
+    ) -> Desk {
+        Desk {
+            sources,
+            in_flight: in_flight.max(1),
+            lease,
+            stop,
+            quiet,
+            ordered,
+            ready: VecDeque::new(),
+            held: HashMap::new(),
+            beyond: Vec::new(),
+            lost: Vec::new(),
+            failed: None,
+            in_hand: 0,
+            stuck: 0,
+            tokens: 0,
+            last: Instant::now(),
+        }
+    }
+
+    /// The service handed these over.
+    pub fn arrived(&mut self, source: usize, many: Vec<Arrived>, now: Instant) {
+        self.last = now;
+        let until = now + self.lease;
+        for arrived in many {
+            let message = arrived.received.message.as_ref();
+            let id = message.map_or("", |message| &message.message_id);
+            // It comes again while it is ours: the newest name of it is the one that counts.
+            let again = self.held.values_mut().find(|held| held.source == source && held.id == id);
+            if let Some(held) = again {
+                held.ack_id = arrived.received.ack_id;
+                continue;
+            }
+            let same = |waiting: &&mut Waiting| {
+                let message = waiting.arrived.received.message.as_ref();
+                waiting.source == source && message.is_some_and(|message| message.message_id == id)
+            };
+            if let Some(waiting) = self.ready.iter_mut().find(same) {
+                waiting.arrived.received.ack_id = arrived.received.ack_id;
+                waiting.until = until;
+                continue;
+            }
+            if let Some(waiting) = self.beyond.iter_mut().find(same) {
+                waiting.arrived.received.ack_id = arrived.received.ack_id;
+                continue;
+            }
+            let late =
+                message.and_then(message::published).zip(self.stop).is_some_and(|(at, stop)| at > stop);
+            let waiting = Waiting { source, arrived, until };
+            match late {
+                true => {
+                    self.stuck += 1;
+                    self.beyond.push(waiting);
+                }
+                false => self.ready.push_back(waiting),
+            }
+        }
+    }
+
+    /// Something happened that more may follow.
+    pub fn stir(&mut self, now: Instant) {
+        self.last = now;
+    }
+
+    /// Whether so much waits here that no more is wanted.
+    pub fn is_full(&self) -> bool {
+        self.ready.len() >= self.in_flight
+    }
+
+    /// It cannot go on; said once all else was.
+    pub fn fail(&mut self, error: Error) {
+        self.failed = Some(error);
+    }
+
+    /// When the end is reached, if nothing happens before.
+    pub fn end(&self) -> Option<Instant> {
+        let open = self.stop.is_none() || self.in_hand > 0 || !self.ready.is_empty() || self.failed.is_some();
+        (!open).then_some(self.last + self.quiet)
+    }
+
+    /// What is to be said now, if anything is.
+    pub fn say(&mut self, now: Instant) -> Option<Result<Received>> {
+        if !self.lost.is_empty() {
+            self.lost.sort_unstable();
+            return Some(Ok(Received::Lost(std::mem::take(&mut self.lost))));
+        }
+        if let Some(error) = &self.failed {
+            return Some(Err(error.clone()));
+        }
+        let deliveries = self.hand_out(now);
+        if !deliveries.is_empty() {
+            return Some(Ok(Received::Deliveries(deliveries)));
+        }
+        self.end().is_some_and(|end| end <= now).then_some(Ok(Received::End))
+    }
+
+    fn hand_out(&mut self, now: Instant) -> Vec<Delivery> {
+        let (mut batch, mut scratch, mut more) = (Batch::default(), HeadersBuf::default(), Vec::new());
+        while self.in_hand < self.in_flight
+            && let Some(Waiting { source, arrived, until }) = self.ready.pop_front()
+        {
+            let Arrived { received, source_topic } = arrived;
+            let Some(message) = received.message else { continue };
+            if until <= now {
+                // Slept over: it comes again by itself.
+                continue;
+            }
+            self.tokens += 1;
+            self.in_hand += 1;
+            let token = Token(self.tokens);
+            message::push(&mut batch, &self.sources[source].topic, &message, &mut scratch);
+            let PubsubMessage { message_id: id, ordering_key: key, .. } = message;
+            self.held
+                .insert(token, Held { source, ack_id: received.ack_id, id, key, until, released: false });
+            let attempt = u32::try_from(received.delivery_attempt).ok().filter(|attempt| *attempt > 0);
+            more.push((token, attempt, source_topic));
+        }
+        let events = batch.finish();
+        let with =
+            |(event, (token, attempt, source_topic)): (&crate::event::Event, (Token, _, Option<String>))| {
+                let event = match source_topic {
+                    Some(topic) => {
+                        event.clone().with_extra(Extra { properties: vec![(SOURCE_TOPIC.to_owned(), topic)] })
+                    }
+                    None => event.clone(),
+                };
+                Delivery { event, token, attempt }
+            };
+        events.iter().zip(more).map(with).collect()
+    }
+
+    /// Whether a token is ours still; else it is lost from now on, and with it what is behind it in its key.
+    pub fn holds(&mut self, token: Token, now: Instant) -> bool {
+        match self.held.get(&token) {
+            Some(held) if held.released => false,
+            Some(held) if held.until > now => true,
+            Some(_) => {
+                self.lose(token, now);
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// It is no longer ours. Answers what is given up with it.
+    pub fn lose(&mut self, token: Token, now: Instant) -> Vec<Ack> {
+        let Some(held) = self.held.remove(&token) else { return Vec::new() };
+        if held.released {
+            return Vec::new();
+        }
+        // It comes again before the end, when the service has found out too.
+        self.last = now + COMES_AGAIN;
+        self.in_hand -= 1;
+        self.lost.push(token);
+        let mut with_it = Vec::new();
+        if !self.ordered || held.key.is_empty() {
+            return with_it;
+        }
+        let later: Vec<Token> = self
+            .held
+            .iter()
+            .filter(|(other, one)| {
+                **other > token && one.source == held.source && one.key == held.key && !one.released
+            })
+            .map(|(other, _)| *other)
+            .collect();
+        for other in later {
+            if let Some(one) = self.held.remove(&other) {
+                self.in_hand -= 1;
+                self.lost.push(other);
+                with_it.push((one.source, one.ack_id));
+            }
+        }
+        let key_of = |waiting: &Waiting| {
+            waiting.arrived.received.message.as_ref().is_some_and(|message| message.ordering_key == held.key)
+        };
+        let (of_key, others): (VecDeque<Waiting>, VecDeque<Waiting>) =
+            self.ready.drain(..).partition(|waiting| waiting.source == held.source && key_of(waiting));
+        self.ready = others;
+        with_it.extend(of_key.into_iter().map(|waiting| (waiting.source, waiting.arrived.received.ack_id)));
+        with_it
+    }
+
+    /// Not handed out again while we are here; given back when we leave.
+    pub fn release(&mut self, token: Token, now: Instant) {
+        self.last = now;
+        if let Some(held) = self.held.get_mut(&token) {
+            held.released = true;
+            self.in_hand -= 1;
+            self.stuck += 1;
+        }
+    }
+
+    /// Whether the streams have so little of their windows left that new ones are needed.
+    pub fn needs_streams(&mut self) -> bool {
+        let needs = self.stuck * 2 >= self.in_flight;
+        if needs {
+            self.stuck = 0;
+        }
+        needs
+    }
+
+    /// What a token is acked by.
+    pub fn ack_of(&self, token: Token) -> Option<Ack> {
+        self.held.get(&token).map(|held| (held.source, held.ack_id.clone()))
+    }
+
+    /// Settled.
+    pub fn settled(&mut self, token: Token, now: Instant) {
+        self.last = now;
+        if self.held.remove(&token).is_some() {
+            self.in_hand -= 1;
+        }
+    }
+
+    /// When the first lease of what was handed out ends.
+    pub fn next_end(&self) -> Option<Instant> {
+        self.held.values().filter(|held| !held.released).map(|held| held.until).min()
+    }
+
+    /// Loses what is over. Answers what is given up with it.
+    pub fn expire(&mut self, now: Instant) -> Vec<Ack> {
+        let over = |held: &Held| !held.released && held.until <= now;
+        let mut tokens: Vec<Token> =
+            self.held.iter().filter(|(_, held)| over(held)).map(|(token, _)| *token).collect();
+        tokens.sort_unstable();
+        tokens.into_iter().flat_map(|token| self.lose(token, now)).collect()
+    }
+
+    /// Whether something was lost that nobody has heard of: who does not listen takes nothing.
+    pub fn has_lost(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
+    /// What waits of a source, which is not wanted now.
+    pub fn give_back_waiting(&mut self, source: usize) -> Vec<Ack> {
+        let (of_source, others): (VecDeque<Waiting>, VecDeque<Waiting>) =
+            self.ready.drain(..).partition(|waiting| waiting.source == source);
+        self.ready = others;
+        of_source.into_iter().map(|waiting| (waiting.source, waiting.arrived.received.ack_id)).collect()
+    }
+
+    /// Ours for another lease, counted from `now`.
+    pub fn extended(&mut self, tokens: &[Token], now: Instant) {
+        for token in tokens {
+            if let Some(held) = self.held.get_mut(token) {
+                held.until = now + self.lease;
+            }
+        }
+    }
+
+    /// What nobody but us knows of, and must stay ours: what waits, what was released, what is behind the stop.
+    pub fn kept(&self) -> Vec<Ack> {
+        let waiting = self.ready.iter().chain(&self.beyond);
+        let released = self.held.values().filter(|held| held.released);
+        waiting
+            .map(|waiting| (waiting.source, waiting.arrived.received.ack_id.clone()))
+            .chain(released.map(|held| (held.source, held.ack_id.clone())))
+            .collect()
+    }
+
+    /// They are ours for another lease, counted from `now`.
+    pub fn kept_on(&mut self, now: Instant) {
+        let until = now + self.lease;
+        self.ready.iter_mut().for_each(|waiting| waiting.until = until);
+    }
+
+    /// All that is open, in the order it came, and nothing in hand any more.
+    pub fn give_back(&mut self) -> Vec<Ack> {
+        let mut held: Vec<(Token, Held)> = self.held.drain().collect();
+        held.sort_unstable_by_key(|(token, _)| *token);
+        self.in_hand = 0;
+        let waiting = self.ready.drain(..).chain(self.beyond.drain(..));
+        held.into_iter()
+            .map(|(_, held)| (held.source, held.ack_id))
+            .chain(waiting.map(|waiting| (waiting.source, waiting.arrived.received.ack_id)))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(10);
+
+    fn desk(stop: Option<Millis>, in_flight: usize) -> Desk {
+        let source = Source { topic: "t".into(), subscription: "t.g".into() };
+        Desk::new(vec![source], in_flight, LEASE, stop, Duration::from_secs(1), true)
+    }
+
+    fn message(id: &str, key: &str, second: i64) -> Arrived {
+        let message = PubsubMessage {
+            data: b"p"[..].into(),
+            message_id: id.into(),
+            ordering_key: key.into(),
+            publish_time: Some(prost_types::Timestamp { seconds: second, nanos: 0 }),
+            ..PubsubMessage::default()
+        };
+        let received =
+            ReceivedMessage { ack_id: format!("a{id}"), message: Some(message), delivery_attempt: 0 };
+        Arrived { received, source_topic: None }
+    }
+
+    fn tokens(desk: &mut Desk, now: Instant) -> Vec<Token> {
+        match desk.say(now) {
+            Some(Ok(Received::Deliveries(all))) => all.into_iter().map(|delivery| delivery.token).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn no_more_is_in_hand_than_asked_and_the_end_waits_for_silence() {
+        let (mut desk, now) = (desk(Some(5000), 2), Instant::now());
+        let all = ["1", "2", "3"].map(|id| message(id, "", 1)).into_iter().chain([message("4", "", 6)]);
+        desk.arrived(0, all.collect(), now);
+        let first = tokens(&mut desk, now);
+        assert_eq!(first.len(), 2);
+        assert!(desk.say(now).is_none());
+        first.iter().for_each(|token| desk.settled(*token, now));
+        let last = tokens(&mut desk, now);
+        assert_eq!(last.len(), 1, "the fourth lies behind the stop");
+        desk.release(last[0], now);
+        assert!(desk.say(now).is_none(), "something may come yet");
+        assert!(matches!(desk.say(now + Duration::from_secs(1)), Some(Ok(Received::End))));
+        assert_eq!(desk.give_back().len(), 2, "what was released, and what lies behind the stop");
+    }
+
+    #[test]
+    fn a_lease_that_ended_takes_the_rest_of_its_key_with_it() {
+        let (mut desk, now) = (desk(None, 3), Instant::now());
+        let all = [("1", "k"), ("2", "k"), ("3", "other"), ("4", "k")].map(|(id, key)| message(id, key, 1));
+        desk.arrived(0, all.into(), now);
+        let held = tokens(&mut desk, now);
+        desk.extended(&held[1..], now + LEASE / 2);
+        let later = now + LEASE;
+        assert!(!desk.holds(held[0], later));
+        assert!(!desk.holds(held[1], later), "it must not overtake the first");
+        assert!(desk.holds(held[2], later));
+        match desk.say(later) {
+            Some(Ok(Received::Lost(lost))) => assert_eq!(lost, held[..2]),
+            other => panic!("{other:?}"),
+        }
+        assert!(desk.kept().is_empty(), "nor the one that waited");
+    }
+
+    #[test]
+    fn what_comes_again_while_it_is_ours_is_not_handed_out_again() {
+        let (mut desk, now) = (desk(None, 5), Instant::now());
+        desk.arrived(0, vec![message("1", "", 1)], now);
+        let held = tokens(&mut desk, now);
+        let mut again = message("1", "", 1);
+        again.received.ack_id = "newer".into();
+        desk.arrived(0, vec![again], now);
+        assert!(desk.say(now).is_none());
+        assert_eq!(desk.ack_of(held[0]), Some((0, "newer".to_owned())));
+    }
+}
