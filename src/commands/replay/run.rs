@@ -191,7 +191,7 @@ impl Replay<'_> {
             };
             let permitted = done + count;
             while done < permitted && !self.account.stopped {
-                let now = chosen.slice(done..permitted.min(done + sink.together()));
+                let now = chosen.slice(done..permitted.min(done.saturating_add(sink.together())));
                 let (out, failed, took) = self.change(&now).await?;
                 done += took;
                 let now = now.slice(0..took);
