@@ -28,6 +28,8 @@ pub struct ListedQueue {
     pub kind: String,
     /// What it was declared with.
     pub arguments: Value,
+    /// What policies give it.
+    pub policy: Value,
     /// Waiting or with a member, as of some seconds ago.
     pub messages: Option<u64>,
     /// One connection's own.
@@ -61,6 +63,7 @@ pub async fn queues(settings: &Settings, about: &About) -> Result<Vec<ListedQueu
         name: text(item, "name"),
         kind: text(item, "type"),
         arguments: item["arguments"].clone(),
+        policy: item["effective_policy_definition"].clone(),
         messages: number(item, "messages"),
         exclusive: item["exclusive"].as_bool().unwrap_or(false),
     };
