@@ -193,7 +193,7 @@ fn letters_of_others_are_not_looked_at_until_they_are_gone() {
     let policy =
         r#"{"pattern": "^dead$", "definition": {"delivery-limit": 1000000000}, "apply-to": "queues"}"#;
     site.vhost.ask("PUT", &format!("policies/{}/high", site.vhost.name), policy);
-    let name = format!("queues/{}/dead", site.vhost.name);
+    let name = format!("queues/{}?disable_stats=true&enable_queue_totals=true", site.vhost.name);
     run(until("the policy holds", || async {
         site.vhost.ask("GET", &name, "").contains("\"policy\":\"high\"")
     }));

@@ -100,8 +100,20 @@ pub async fn is_endless(settings: &Settings, link: &Link, about: &About, queue: 
         return is_as_made(link, about, queue).await;
     }
     let queues = management::queues(settings, about).await.unwrap_or_default();
-    let listed = queues.iter().find(|listed| listed.name == queue);
-    listed.is_some_and(|listed| limit(listed).is_none_or(|limit| limit >= ENDLESS))
+    let Some(listed) = queues.iter().find(|listed| listed.name == queue) else { return false };
+    let of_policy = match listed.policy.as_str() {
+        "" => None,
+        name => match management::policy(settings, about, name).await {
+            Ok(policy) => policy["delivery-limit"].as_i64(),
+            Err(_) => return false,
+        },
+    };
+    // Of two the lower one holds; a negative one is none.
+    let is_high = |limit: i64| limit < 0 || limit >= i64::from(ENDLESS);
+    match (of_policy, &listed.arguments["x-delivery-limit"]) {
+        (Some(limit), serde_json::Value::Null) => listed.kind != "quorum" || is_high(limit),
+        (of_policy, _) => of_policy.is_none_or(is_high) && limit(listed).is_none_or(|limit| limit >= ENDLESS),
+    }
 }
 
 /// Refuses a group where there can be none, and a beginning that is past.
@@ -226,12 +238,9 @@ fn limit(queue: &ListedQueue) -> Option<u32> {
     if queue.kind != "quorum" {
         return None;
     }
-    // Of two the lower one holds; -1 is none.
-    let said = [&queue.arguments["x-delivery-limit"], &queue.policy["delivery-limit"]];
-    let limits: Vec<i64> = said.into_iter().filter_map(serde_json::Value::as_i64).collect();
-    match limits.iter().copied().filter(|limit| *limit >= 0).min() {
+    match queue.arguments["x-delivery-limit"].as_i64() {
         Some(limit) => u32::try_from(limit).ok(),
-        None => limits.is_empty().then_some(USUAL_LIMIT),
+        None => Some(USUAL_LIMIT),
     }
 }
 

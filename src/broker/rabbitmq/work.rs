@@ -281,7 +281,7 @@ impl Work {
         let limit = r#"{"delivery-limit": 1000000000}"#;
         self.abouts[at].error(Kind::Rejected, message).with_hint(format!(
             "a higher limit: rabbitmqctl set_policy evcat '^{queue}$' '{limit}' --apply-to queues\n\
-             -X management=http://host:15672 lets evcat see it"
+             -X management=http://host:15672 lets evcat see it, as a user with the tag policymaker"
         ))
     }
 
