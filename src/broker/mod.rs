@@ -37,7 +37,7 @@ pub use publisher::{PublishOptions, Publisher, Receipt, Receipts};
 pub use reader::{Read, ReadOptions, Reader, Start, Stop};
 pub use registry::{BACKENDS, Backend, Location, backend_of, nearest, open, percent_decoded};
 pub use subscription::{
-    Delivery, Received, Settlement, Source, SubscribeOptions, Subscription, TAKEN_OVER, Taken, Token,
+    Delivery, Received, STORED, Settlement, Source, SubscribeOptions, Subscription, TAKEN_OVER, Taken, Token,
 };
 
 use async_trait::async_trait;

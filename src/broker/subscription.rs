@@ -80,6 +80,10 @@ pub enum Taken {
 /// of it, nothing is delivered any more, and the error says who.
 pub const TAKEN_OVER: &str = "take over";
 
+/// The operation of a [`Kind::Lost`](super::Kind::Lost) of a [`Settlement::Move`] that is not atomic and has stored its
+/// event: only its ack is missing, and the delivery comes again.
+pub const STORED: &str = "ack";
+
 /// How a delivery ends.
 #[derive(Clone, Debug)]
 pub enum Settlement {

@@ -11,7 +11,7 @@ use evcat::broker::{PublishOptions, Received, Settlement, Source, Stop, Subscrib
 use crate::brokers::{Private, or_skip};
 use crate::rabbit::Vhost;
 use crate::rig::{Home, Ran, Running};
-use crate::suite::{DEADLINE, run};
+use crate::suite::{DEADLINE, run, until};
 use crate::{drained, said, vhost, with_group};
 
 struct Site {
@@ -175,4 +175,56 @@ fn letters_that_are_looked_at_often_stay() {
 fn letters_that_are_looked_at_often_stay_on_3_10_too() {
     let Some(server) = or_skip(Private::up("rabbitmq:old")) else { return };
     letters_outlive_many_looks(&Vhost::new(server.url()));
+}
+
+/// RabbitMQ drops what came back more than twenty times, where nobody has said otherwise.
+#[test]
+fn letters_of_others_are_not_looked_at_until_they_are_gone() {
+    let Some(vhost) = vhost() else { return };
+    let site = Site { home: Home::new(), url: vhost.url(), vhost };
+    let quorum = r#"{"durable": true, "arguments": {"x-queue-type": "quorum"}}"#;
+    site.vhost.ask("PUT", &format!("queues/{}/dead", site.vhost.name), quorum);
+    site.publish("queue:dead", 5);
+    let look = || site.run(&["dlq", "peek", "queue:dead", "-o", "raw"]);
+    for _ in 0..15 {
+        assert_eq!(look().ok().out.lines().count(), 5);
+    }
+    look().exit(1).said("set_policy");
+    let policy =
+        r#"{"pattern": "^dead$", "definition": {"delivery-limit": 1000000000}, "apply-to": "queues"}"#;
+    site.vhost.ask("PUT", &format!("policies/{}/high", site.vhost.name), policy);
+    let name = format!("queues/{}?disable_stats=true&enable_queue_totals=true", site.vhost.name);
+    run(until("the policy holds", || async {
+        site.vhost.ask("GET", &name, "").contains("\"policy\":\"high\"")
+    }));
+    assert_eq!(look().ok().out.lines().count(), 5, "to be refused took nothing");
+}
+
+#[test]
+fn a_lost_connection_settles_nothing_for_anybody_else() {
+    let Some(vhost) = vhost() else { return };
+    let site = Site { home: Home::new(), url: vhost.url(), vhost };
+    site.run(&["topics", "create", "t"]).ok();
+    site.run(&["groups", "create", "g", "t"]).ok();
+    site.publish("t", 300);
+    let die = ["--worker", "--", "sh", "-c", "while read -r line; do echo dead; done"];
+    site.run(&[&["subscribe", "t", "-g", "g", "--max-dead", "1000", "--no-follow"], &die[..]].concat())
+        .exit(6);
+    let replay = site.start(&["dlq", "replay", "t.g.dlq", "--rate", "100/s", "--yes"]);
+    // Some are put back, and 300 are in hand.
+    run(until("it is at it", || async {
+        let queue = site.vhost.ask("GET", &format!("queues/{}/t.g", site.vhost.name), "");
+        serde_json::from_str::<Value>(&queue).unwrap()["messages"].as_u64().is_some_and(|count| count > 0)
+    }));
+    site.vhost.cut();
+    let ran = replay.end();
+    let said = &ran.err;
+    assert!(!said.contains("somebody else"), "{said}");
+    // What was under way to the group just then is in doubt, which ends the run.
+    if ran.code != 0 {
+        site.run(&["dlq", "replay", "t.g.dlq", "--yes"]).ok();
+    }
+    assert_eq!(site.letters("t.g.dlq", &[]).len(), 0, "{said}");
+    let back = payloads(&site.run(&["subscribe", "t", "-g", "g", "--no-follow", "-o", "raw"]).ok().out);
+    assert_eq!(back.len(), 300, "none was lost");
 }

@@ -179,3 +179,30 @@ fn what_amqp_cannot_carry_is_refused_by_itself() {
         publisher.send(vec![said("t", None, "after")].into()).await.remove(0).unwrap();
     });
 }
+
+/// Neither key nor payload tells what came back from a headers exchange.
+#[test]
+fn what_goes_nowhere_for_its_headers_is_told_and_no_other() {
+    let Some(vhost) = vhost() else { return };
+    run(async {
+        let place = |kind: &str, name: &str| format!("{kind}/{}/{name}", vhost.name);
+        vhost.ask("PUT", &place("exchanges", "h"), r#"{"type": "headers", "durable": true}"#);
+        let quorum = r#"{"durable": true, "arguments": {"x-queue-type": "quorum"}}"#;
+        vhost.ask("PUT", &place("queues", "h.g"), quorum);
+        let all = r#"{"routing_key": "", "arguments": {"x-match": "all", "way": "in"}}"#;
+        vhost.ask("POST", &format!("bindings/{}/e/h/q/h.g", vhost.name), all);
+        let broker = broker(&vhost.url());
+        let publisher = broker.publisher(PublishOptions::default()).await.unwrap();
+        let event = |n: usize| {
+            let mut headers = HeadersBuf::default();
+            headers.push_str("way", if n.is_multiple_of(2) { "in" } else { "out" });
+            let time = Some(1_700_000_000_000);
+            Event::new(&"h".into(), None, headers.as_headers(), Some(b"same"), time, Position::Unknown)
+        };
+        let receipts = publisher.send((0..400).map(event).collect()).await;
+        for (n, receipt) in receipts.iter().enumerate() {
+            assert_eq!(receipt.is_ok(), n.is_multiple_of(2), "{n}: {receipt:?}");
+        }
+        assert_eq!(drained(&broker, group("h", "g")).await.len(), 200);
+    });
+}

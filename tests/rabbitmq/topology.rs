@@ -1,9 +1,12 @@
 //! Exchanges and queues that other people made, and what evcat leaves behind: nothing.
 
-use evcat::broker::{PublishOptions, Start};
+use std::time::Duration;
+
+use evcat::broker::{Kind, PublishOptions, Source, Start};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::proxy::Proxy;
 use crate::rig::{Home, Running};
 use crate::suite::*;
 use crate::{drained, group, said, text, vhost};
@@ -70,4 +73,60 @@ fn a_binding_chooses_the_keys() {
     assert_eq!(got, "eu.1\nde.1.2\n");
     let mut local = home.command(&["tail", "t", "--binding", "eu.*"]);
     Running::new(&mut local).end().exit(2).said("--binding");
+}
+
+#[test]
+fn a_group_that_could_not_be_bound_is_not_left_behind() {
+    let Some(vhost) = vhost() else { return };
+    run(async {
+        let all = broker(&vhost.url());
+        all.create_topic("t", &[]).await.unwrap();
+        // To bind is to read from the exchange.
+        let user = vhost.user(r#"{"configure": ".*", "write": ".*", "read": ""}"#);
+        let some = broker(&format!("amqp://{user}:p%20w@{}/{}", vhost.server(), vhost.name));
+        let error = some.create_group(&group("t", "g"), &Start::Latest, None).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Denied, "{error}");
+        let made = all.create_group(&group("t", "g"), &Start::Latest, None).await.unwrap();
+        assert_eq!(made.len(), 1, "it is made now, and not taken for made: {made:?}");
+    });
+}
+
+/// What is sent to us is counted nowhere before it is here.
+#[test]
+fn what_is_on_its_way_through_a_slow_link_lies_before_the_stop() {
+    let Some(vhost) = vhost() else { return };
+    run(async {
+        let near = broker(&vhost.url());
+        let topics: Vec<_> = ["a", "b", "c", "d"].map(Into::into).to_vec();
+        let source = Source::Group { topics: topics.clone(), group: "g".into() };
+        for topic in &topics {
+            near.create_topic(topic, &[]).await.unwrap();
+        }
+        near.create_group(&source, &Start::Latest, None).await.unwrap();
+        let publisher = near.publisher(PublishOptions::default()).await.unwrap();
+        let events = topics.iter().flat_map(|topic| (0..5).map(move |n| said(topic, None, &n.to_string())));
+        assert!(publisher.send(events.collect()).await.iter().all(Result::is_ok));
+        let proxy = Proxy::to(vhost.server(), Duration::from_millis(150));
+        let far = broker(&vhost.url_at(&proxy.address()));
+        assert_eq!(drained(&far, source).await.len(), 20);
+    });
+}
+
+#[test]
+fn what_fails_in_a_queue_needs_another_place() {
+    let Some(vhost) = vhost() else { return };
+    let home = Home::new();
+    let evcat = |args: &[&str]| Running::new(home.command(args).env("EVCAT_BROKER", vhost.url())).end();
+    let quorum = r#"{"durable": true, "arguments": {"x-queue-type": "quorum"}}"#;
+    vhost.ask("PUT", &format!("queues/{}/q", vhost.name), quorum);
+    evcat(&["publish", "queue:q", "x"]).ok();
+    let work = ["subscribe", "queue:q", "--no-follow", "--max-attempts", "1"];
+    let fail = ["--", "false"];
+    evcat(&[&work[..], &fail].concat()).exit(2).said("--dlq");
+    for same in ["q", "queue:q"] {
+        evcat(&[&work[..], &["--dlq", same], &fail].concat()).exit(2).said("never end");
+    }
+    evcat(&[&work[..], &["--no-dlq"], &fail].concat()).exit(1);
+    evcat(&[&work[..], &["--dlq", "dead"], &fail].concat()).exit(6).said("made topic dead");
+    assert_eq!(evcat(&["dlq", "peek", "dead", "-o", "raw"]).ok().out, "x\n");
 }

@@ -26,6 +26,8 @@ struct Held {
     tag: u64,
     source: usize,
     released: bool,
+    /// Of a dead letter.
+    name: Option<Position>,
 }
 
 /// All of it.
@@ -34,6 +36,9 @@ pub struct Desk {
     in_flight: usize,
     ready: VecDeque<(usize, lapin::message::Delivery)>,
     held: HashMap<Token, Held>,
+    /// Dead letters that were released before the channel was lost, by their names: how many of each come again and are
+    /// not to be handed out again.
+    put_away: HashMap<Position, usize>,
     /// Tags of this channel that are not settled, in hand or not.
     open: BTreeSet<u64>,
     lost: Vec<Token>,
@@ -52,6 +57,7 @@ impl Desk {
             in_flight: in_flight.max(1),
             ready: VecDeque::new(),
             held: HashMap::new(),
+            put_away: HashMap::new(),
             open: BTreeSet::new(),
             lost: Vec::new(),
             failed: None,
@@ -67,17 +73,20 @@ impl Desk {
         self.ready.push_back((source, delivery));
     }
 
-    /// The channel is gone and all that was delivered on it is void. What was handed out comes again.
+    /// The channel is gone and all that was delivered on it is void. What was handed out comes again, also what was
+    /// released: so much more comes before the stop.
     pub fn cut(&mut self) {
         self.ready.clear();
         self.open.clear();
         self.stuck = 0;
         for (token, held) in self.held.drain() {
-            if !held.released {
-                if let Some(left) = &mut self.sources[held.source].left {
-                    *left += 1;
-                }
-                self.lost.push(token);
+            if let Some(left) = &mut self.sources[held.source].left {
+                *left += 1;
+            }
+            match (held.released, held.name) {
+                (false, _) => self.lost.push(token),
+                (true, Some(name)) => *self.put_away.entry(name).or_default() += 1,
+                (true, None) => {}
             }
         }
         self.lost.sort_unstable();
@@ -92,6 +101,11 @@ impl Desk {
     /// Whether something was lost that nobody has heard of.
     pub fn has_lost(&self) -> bool {
         !self.lost.is_empty()
+    }
+
+    /// What was lost and nobody has heard of; from now on somebody has.
+    pub fn take_lost(&mut self) -> Vec<Token> {
+        std::mem::take(&mut self.lost)
     }
 
     /// It cannot go on; said once all else was.
@@ -117,14 +131,21 @@ impl Desk {
     /// What is to be said now, if anything is.
     pub fn say(&mut self) -> Option<crate::broker::Result<Received>> {
         if !self.lost.is_empty() {
-            return Some(Ok(Received::Lost(std::mem::take(&mut self.lost))));
+            return Some(Ok(Received::Lost(self.take_lost())));
         }
         if let Some(error) = &self.failed {
             return Some(Err(error.clone()));
         }
-        let deliveries = self.hand_out();
-        if !deliveries.is_empty() {
-            return Some(Ok(Received::Deliveries(deliveries)));
+        loop {
+            let waiting = self.ready.len();
+            let deliveries = self.hand_out();
+            if !deliveries.is_empty() {
+                return Some(Ok(Received::Deliveries(deliveries)));
+            }
+            // All that had room was put away: there is room again.
+            if self.ready.len() == waiting {
+                break;
+            }
         }
         let over = self.in_hand == 0 && self.sources.iter().all(|source| source.left == Some(0));
         over.then_some(Ok(Received::End))
@@ -149,26 +170,43 @@ impl Desk {
             self.tokens += 1;
             self.in_hand += 1;
             let token = Token(self.tokens);
-            let held = Held { tag: delivery.delivery_tag, source: at, released: false };
+            let held = Held { tag: delivery.delivery_tag, source: at, released: false, name: None };
             self.held.insert(token, held);
             let more = message::push(&mut batch, &source.topic, &delivery, Position::Unknown, &mut scratch);
-            taken.push((token, more, source.letters));
+            taken.push((token, more.extra, source.letters));
         }
         for one in beyond.into_iter().rev() {
             self.ready.push_front(one);
         }
         let events = batch.finish();
-        let deliveries = events.iter().zip(taken).map(|(event, (token, more, letters))| {
+        let mut deliveries = Vec::with_capacity(taken.len());
+        for (event, (token, extra, letters)) in events.iter().zip(taken) {
             let mut event = event.clone();
-            if let Some(extra) = more.extra {
+            if let Some(extra) = extra {
                 event = event.with_extra(extra);
             }
             if letters {
                 event = message::named(&event);
+                if self.is_put_away(token, event.position()) {
+                    continue;
+                }
             }
-            Delivery { event, token, attempt: more.deliveries.map(|before| before.saturating_add(1)) }
-        });
-        deliveries.collect()
+            // What the queue counts is not how often it was tried: what was only in a member's window, and went back
+            // when that left, is counted too.
+            deliveries.push(Delivery { event, token, attempt: None });
+        }
+        deliveries
+    }
+
+    /// Whether it is a letter that was released before and came again; if so it is released.
+    fn is_put_away(&mut self, token: Token, name: &Position) -> bool {
+        if let Some(held) = self.held.get_mut(&token) {
+            held.name = Some(name.clone());
+        }
+        let Some(count) = self.put_away.get_mut(name).filter(|count| **count > 0) else { return false };
+        *count -= 1;
+        self.release(token);
+        true
     }
 
     /// Whether a token is ours still.
@@ -178,7 +216,7 @@ impl Desk {
 
     /// Not handed out again while we are here; given back when we leave.
     pub fn release(&mut self, token: Token) {
-        if let Some(held) = self.held.get_mut(&token) {
+        if let Some(held) = self.held.get_mut(&token).filter(|held| !held.released) {
             held.released = true;
             self.in_hand -= 1;
             self.stuck += 1;
@@ -224,7 +262,11 @@ mod tests {
     use super::*;
 
     fn desk(left: Option<u64>, in_flight: usize) -> Desk {
-        let source = Source { topic: "t".into(), queue: "t.g".into(), letters: false, left };
+        desk_of(false, left, in_flight)
+    }
+
+    fn desk_of(letters: bool, left: Option<u64>, in_flight: usize) -> Desk {
+        let source = Source { topic: "t".into(), queue: "t.g".into(), letters, left };
         Desk::new(vec![source], in_flight)
     }
 
@@ -232,7 +274,7 @@ mod tests {
         for tag in tags {
             desk.delivered(
                 0,
-                lapin::message::Delivery::mock(tag, "t".into(), "k".into(), false, b"p".to_vec()),
+                lapin::message::Delivery::mock(tag, "t".into(), "k".into(), false, tag.to_string().into()),
             );
         }
     }
@@ -272,6 +314,22 @@ mod tests {
         }
         assert!(!desk.holds(held[1]));
         assert_eq!(desk.waiting_for(), [0]);
+    }
+
+    #[test]
+    fn letters_that_were_released_and_cut_come_again_and_are_not_seen_again() {
+        let mut desk = desk_of(true, Some(5), 2);
+        deliver(&mut desk, 1..=2);
+        tokens(&mut desk).into_iter().for_each(|token| desk.release(token));
+        desk.cut();
+        assert!(desk.say().is_none(), "nothing of it was lost to whoever released it");
+        deliver(&mut desk, 1..=5);
+        for rest in [2, 1] {
+            let seen = tokens(&mut desk);
+            assert_eq!(seen.len(), rest, "3 and 4, then 5");
+            desk.settle(&seen);
+        }
+        assert!(matches!(desk.say(), Some(Ok(Received::End))));
     }
 
     #[test]

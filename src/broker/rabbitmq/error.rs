@@ -108,12 +108,16 @@ fn verdict(said: &AMQPError) -> (Kind, String, Option<&'static str>) {
         AMQPErrorKind::Soft(Soft::CONTENTTOOLARGE) => (Kind::Rejected, words, None),
         AMQPErrorKind::Soft(Soft::NOROUTE | Soft::NOCONSUMERS) => (Kind::Unroutable, words, None),
         AMQPErrorKind::Hard(Hard::CONNECTIONFORCED) => (Kind::Unreachable, words, None),
-        // Asked for when logging in: a virtual host that is not there.
-        AMQPErrorKind::Hard(Hard::NOTALLOWED) if words.contains("vhost") => (
+        // Asked for when logging in: a virtual host that is not there. One that is there and not ours is refused in the
+        // same code.
+        AMQPErrorKind::Hard(Hard::NOTALLOWED) if words.contains("vhost") && words.contains("not found") => (
             Kind::NotFound,
             words,
             Some("the virtual host is the path of the URL: amqp://host/VHOST, '/' is %2F"),
         ),
+        AMQPErrorKind::Hard(Hard::NOTALLOWED) if words.contains("vhost") => {
+            (Kind::Denied, words, Some(RIGHTS))
+        }
         AMQPErrorKind::Hard(Hard::NOTALLOWED) => (Kind::Denied, words, None),
         AMQPErrorKind::Hard(Hard::INVALIDPATH) => (Kind::NotFound, words, None),
         AMQPErrorKind::Hard(Hard::RESOURCEERROR) => (Kind::Full, words, None),
@@ -151,6 +155,16 @@ pub fn is_login(error: &lapin::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_virtual_host_that_is_not_ours_is_there() {
+        let refused = |words: &str| {
+            let said = AMQPError::new(AMQPErrorKind::Hard(Hard::NOTALLOWED), words.into());
+            verdict(&said).0
+        };
+        assert_eq!(refused("NOT_ALLOWED - vhost x not found"), Kind::NotFound);
+        assert_eq!(refused("NOT_ALLOWED - access to vhost '/' refused for user 'eve'"), Kind::Denied);
+    }
 
     #[test]
     fn the_code_is_cut_off_and_the_words_stay() {

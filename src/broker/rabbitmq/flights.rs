@@ -8,12 +8,16 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt, poll};
+use futures_util::{StreamExt, poll};
 use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::ShortString;
 use lapin::{Channel, Confirmation};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -38,6 +42,8 @@ pub struct Batch {
     pub events: Vec<Result<(Event, Option<Name>)>>,
     /// Whether they were delivered before.
     pub moved: bool,
+    /// When it was asked for.
+    pub asked: Instant,
     /// One per event.
     pub answer: oneshot::Sender<Vec<Result<Receipt>>>,
 }
@@ -58,8 +64,7 @@ struct Waiting {
     call: u64,
     at: usize,
     event: Event,
-    exchange: String,
-    routing_key: String,
+    out: Outgoing,
 }
 
 /// A call that waits for its answers.
@@ -78,6 +83,8 @@ struct Tower {
     sent: VecDeque<(u64, Instant)>,
     calls: HashMap<u64, Call>,
     returned: Vec<BasicReturnMessage>,
+    /// When the server was there last.
+    there: Option<Instant>,
     next: u64,
 }
 
@@ -91,6 +98,7 @@ pub async fn fly(settings: Settings, mut batches: mpsc::UnboundedReceiver<Batch>
         sent: VecDeque::new(),
         calls: HashMap::new(),
         returned: Vec::new(),
+        there: None,
         next: 0,
     };
     let mut open = true;
@@ -113,16 +121,28 @@ pub async fn fly(settings: Settings, mut batches: mpsc::UnboundedReceiver<Batch>
 
 impl Tower {
     async fn take(&mut self, batch: Batch) {
-        let Batch { events, moved, answer } = batch;
+        let Batch { events, moved, asked, answer } = batch;
         let call = self.mint();
         let answers = (0..events.len()).map(|_| None).collect();
         self.calls.insert(call, Call { open: events.len(), answers, answer });
+        // The server was away for too long: what is left of the call is not waited for once more.
+        let mut away: Option<String> = None;
         for (at, event) in events.into_iter().enumerate() {
-            let sent = match event {
-                Ok((event, only)) => self.send(call, at, event, only, moved).await,
-                Err(error) => Err(error),
+            let sent = match (event, &away) {
+                (Ok((event, _)), Some(why)) => {
+                    Err(About::topic("send", event.topic()).error(Kind::Unreachable, why.clone()))
+                }
+                (Ok((event, only)), None) => {
+                    let since = self.there.map_or(asked, |there| there.max(asked));
+                    let patience = Patience::since(&self.settings, since);
+                    self.send(call, at, event, only, moved, patience).await
+                }
+                (Err(error), _) => Err(error),
             };
             if let Err(error) = sent {
+                if error.kind() == Kind::Unreachable {
+                    away = Some(error.detail().message.clone());
+                }
                 self.answer(call, at, Err(error));
             }
         }
@@ -136,12 +156,12 @@ impl Tower {
         event: Event,
         only: Option<Name>,
         moved: bool,
+        patience: Patience,
     ) -> Result<()> {
         let about = About::topic("send", event.topic());
         let user = self.settings.user().to_owned();
         let making = Making { only: only.as_deref(), user: &user, now: (self.settings.clock)(), moved };
         let out = to_message(&event, &making).map_err(|why| about.error(Kind::Rejected, why))?;
-        let patience = Patience::now(&self.settings);
         loop {
             let line = match self.line(&about, patience).await {
                 // It was reached, and lost again at once.
@@ -153,6 +173,7 @@ impl Tower {
                 line => line?,
             };
             let room = line.link.frame_max().saturating_sub(FRAME_ROOM);
+            self.there = Some(Instant::now());
             if out.header_bytes > room {
                 let message = format!(
                     "its headers and properties take more than the {room} bytes that AMQP has for them"
@@ -169,25 +190,23 @@ impl Tower {
             // Polled here, so that it is on its way in the order of the calls.
             match poll!(&mut flight) {
                 // It did not leave: the connection had been lost before.
-                std::task::Poll::Ready((_, Err(error))) if is_lost(&error) => self.line = None,
-                std::task::Poll::Ready(landing) => {
-                    self.wait(id, call, at, event, &out);
+                Poll::Ready((_, Err(error))) if is_lost(&error) => self.line = None,
+                Poll::Ready(landing) => {
+                    self.wait(id, Waiting { call, at, event, out });
                     self.land(landing);
                     return Ok(());
                 }
-                std::task::Poll::Pending => {
+                Poll::Pending => {
                     self.flights.push(flight);
-                    self.wait(id, call, at, event, &out);
+                    self.wait(id, Waiting { call, at, event, out });
                     return Ok(());
                 }
             }
         }
     }
 
-    fn wait(&mut self, id: u64, call: u64, at: usize, event: Event, out: &Outgoing) {
-        let exchange = out.exchange.as_str().to_owned();
-        let routing_key = out.routing_key.as_str().to_owned();
-        self.waiting.insert(id, Waiting { call, at, event, exchange, routing_key });
+    fn wait(&mut self, id: u64, waiting: Waiting) {
+        self.waiting.insert(id, waiting);
         self.sent.push_back((id, Instant::now()));
     }
 
@@ -231,8 +250,24 @@ impl Tower {
     /// One landed; with it all others that have by now.
     fn land(&mut self, first: Landing) {
         let mut landed = vec![first];
-        while let Some(Some(more)) = self.flights.next().now_or_never() {
-            landed.push(more);
+        // It makes a pause now and then though more is there; then it has called for another look.
+        let more = Arc::new(More::default());
+        let waker = Waker::from(more.clone());
+        let mut context = Context::from_waker(&waker);
+        loop {
+            match self.flights.poll_next_unpin(&mut context) {
+                Poll::Ready(Some(landing)) => landed.push(landing),
+                Poll::Pending if more.0.swap(false, Relaxed) => {}
+                Poll::Pending | Poll::Ready(None) => break,
+            }
+        }
+        // A refusal closes the channel for all that is under way. It names its exchange, so that it is known whose it was
+        // if one alone was under way to there.
+        let mut under_way: HashMap<ShortString, u32> = HashMap::new();
+        if landed.iter().any(|(_, confirmation)| confirmation.is_err()) {
+            for waiting in self.waiting.values() {
+                *under_way.entry(waiting.out.exchange.clone()).or_default() += 1;
+            }
         }
         for (_, confirmation) in &mut landed {
             if let Ok(confirmed) = confirmation {
@@ -244,7 +279,8 @@ impl Tower {
         }
         for (id, confirmation) in landed {
             let Some(waiting) = self.waiting.remove(&id) else { continue };
-            let answer = self.verdict(&waiting, confirmation);
+            let alone = under_way.get(&waiting.out.exchange) == Some(&1);
+            let answer = self.verdict(&waiting, confirmation, alone);
             self.answer(waiting.call, waiting.at, answer);
         }
         while self.sent.front().is_some_and(|(id, _)| !self.waiting.contains_key(id)) {
@@ -252,16 +288,16 @@ impl Tower {
         }
     }
 
-    fn verdict(&mut self, waiting: &Waiting, confirmation: lapin::Result<Confirmation>) -> Result<Receipt> {
+    fn verdict(
+        &mut self,
+        waiting: &Waiting,
+        confirmation: lapin::Result<Confirmation>,
+        alone: bool,
+    ) -> Result<Receipt> {
         let about = About::topic("send", waiting.event.topic());
         match confirmation {
             Ok(confirmation) => {
-                let of_it = |returned: &BasicReturnMessage| {
-                    returned.exchange.as_str() == waiting.exchange
-                        && returned.routing_key.as_str() == waiting.routing_key
-                        && Some(&*returned.data) == waiting.event.payload()
-                };
-                if let Some(at) = self.returned.iter().position(of_it) {
+                if let Some(at) = self.return_of(waiting) {
                     self.returned.swap_remove(at);
                     return Err(unroutable(&about, waiting));
                 }
@@ -272,15 +308,32 @@ impl Tower {
                 Ok(Receipt { position: Position::Unknown, duplicate: false })
             }
             Err(error) => {
-                // A refusal closes the channel for all that is under way, and names the exchange that it is about.
                 let why = about.map(&error);
-                let named = why.detail().message.contains(&format!("'{}'", waiting.exchange));
+                let exchange = match waiting.out.exchange.as_str() {
+                    "" => "amq.default",
+                    exchange => exchange,
+                };
+                let named = why.detail().message.contains(&format!("'{exchange}'"));
                 match why.kind() {
-                    Kind::NotFound | Kind::Denied if named => Err(why),
+                    Kind::NotFound | Kind::Denied if named && alone => Err(why),
                     _ => Err(in_doubt(&about, &why.detail().message)),
                 }
             }
         }
+    }
+
+    /// The return that is of this one, if any is: by all that it says where that can be told, for a headers exchange sends
+    /// by its headers alone.
+    fn return_of(&self, waiting: &Waiting) -> Option<usize> {
+        let same =
+            self.returned.iter().position(|returned| waiting.is_like(returned) && waiting.says(returned));
+        same.or_else(|| {
+            // The server may have changed what it says; then it is ours if it is nobody else's.
+            let of_another = |returned: &BasicReturnMessage| {
+                self.waiting.values().any(|other| other.is_like(returned) && other.says(returned))
+            };
+            self.returned.iter().position(|returned| waiting.is_like(returned) && !of_another(returned))
+        })
     }
 
     /// When the oldest that is under way has been for too long.
@@ -295,18 +348,24 @@ impl Tower {
             Some(alarm) => format!("the server takes no events, by an alarm of its own: {alarm}"),
             None => format!("no confirmation within {longest:?}"),
         };
-        while let Some((id, at)) = self.sent.front().copied() {
-            if self.waiting.contains_key(&id) && now.duration_since(at) < longest {
-                break;
-            }
-            self.sent.pop_front();
+        let late =
+            |(id, at): &(u64, Instant)| self.waiting.contains_key(id) && now.duration_since(*at) >= longest;
+        if !self.sent.iter().any(late) {
+            self.sent.retain(|(id, _)| self.waiting.contains_key(id));
+            return;
+        }
+        // All of them: the line is given up, and what it has not confirmed by now is not heard of again.
+        for (id, _) in std::mem::take(&mut self.sent) {
             if let Some(waiting) = self.waiting.remove(&id) {
                 let about = About::topic("send", waiting.event.topic());
                 self.answer(waiting.call, waiting.at, Err(in_doubt(&about, &why)));
             }
         }
-        // What it has not read by now it shall not read later either.
-        self.line = None;
+        self.flights = FuturesUnordered::new();
+        self.returned.clear();
+        if let Some(line) = self.line.take() {
+            tokio::spawn(async move { line.link.close().await });
+        }
     }
 
     fn answer(&mut self, call: u64, at: usize, answer: Result<Receipt>) {
@@ -327,6 +386,30 @@ impl Tower {
     }
 }
 
+impl Waiting {
+    /// Whether what came back went the same way with the same payload.
+    fn is_like(&self, returned: &BasicReturnMessage) -> bool {
+        returned.exchange == self.out.exchange
+            && returned.routing_key == self.out.routing_key
+            && Some(&*returned.data) == self.event.payload()
+    }
+
+    /// Whether it says the same of itself.
+    fn says(&self, returned: &BasicReturnMessage) -> bool {
+        returned.properties == self.out.properties
+    }
+}
+
+/// Whether it was called for another look.
+#[derive(Default)]
+struct More(AtomicBool);
+
+impl Wake for More {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 fn flight(id: u64, channel: Channel, out: &Outgoing, event: Event) -> Flight {
     let (exchange, key) = (out.exchange.clone(), out.routing_key.clone());
     let properties = out.properties.clone();
@@ -342,7 +425,8 @@ fn flight(id: u64, channel: Channel, out: &Outgoing, event: Event) -> Flight {
 }
 
 fn unroutable(about: &About, waiting: &Waiting) -> Error {
-    let Waiting { exchange, routing_key, .. } = waiting;
+    let Outgoing { exchange, routing_key, .. } = &waiting.out;
+    let (exchange, routing_key) = (exchange.as_str(), routing_key.as_str());
     if exchange.is_empty() {
         return about.error(Kind::NotFound, format!("there is no queue '{routing_key}'"));
     }

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::error::About;
+use super::link::Link;
 use super::management::{self, ListedQueue};
 use super::name::{self, Place, is_for_letters, queue_of};
-use super::queues::{arguments_of_group, bind, make_letters, make_queue};
+use super::queues::{arguments_of_group, bind, is_as_made, make_letters, make_queue};
+use super::settings::Settings;
 use super::{RabbitMq, topics::delete_queue};
 use crate::broker::{Count, Error, GroupInfo, Kind, Result, Source, Start};
 use crate::event::Name;
@@ -16,6 +18,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// So old is what the management API tells of messages, at most. A lag of none while members may hold something is told
 /// only by what it found out since it was asked.
 const OLD: Duration = Duration::from_millis(5500);
+/// A limit that nobody reaches by looking.
+const ENDLESS: u32 = 1_000_000;
 /// RabbitMQ's own limit for a quorum queue that says nothing, since 4.0.
 const USUAL_LIMIT: u32 = 20;
 
@@ -53,8 +57,18 @@ pub async fn create(
             made.push(format!("topic {letters}"));
         }
         if make_queue(&link, &about, &queue, "quorum", &arguments_of_group(dead_letters)).await? {
-            bind(&link, &about, &queue, topic, &rabbit.settings.bindings).await?;
+            if let Err(error) = bind(&link, &about, &queue, topic, &rabbit.settings.bindings).await {
+                // Left there it would be taken for the group next time, and wait for ever for nothing.
+                let gone = delete_queue(&link, &about, &queue).await;
+                return Err(match gone {
+                    Ok(()) => error,
+                    Err(_) => error
+                        .with_hint(format!("queue '{queue}' was made and is bound to nothing: delete it")),
+                });
+            }
             made.push(format!("group {group} on {topic}"));
+        } else if rabbit.settings.management.is_some() {
+            warn_unbound(rabbit, &about, topic, &queue).await;
         }
     }
     if let (true, Some(letters)) = (topics.is_empty(), dead_letters) {
@@ -64,6 +78,42 @@ pub async fn create(
         }
     }
     Ok(made)
+}
+
+/// Says of a queue that is there and bound to no exchange that nothing will come: whoever made it was killed before it was
+/// bound, or feeds it by its name alone.
+async fn warn_unbound(rabbit: &RabbitMq, about: &About, topic: &str, queue: &str) {
+    // It is a word of warning: who may not list bindings does without.
+    let Ok(bindings) = management::bindings(&rabbit.settings, about).await else { return };
+    if !bindings.iter().any(|(exchange, bound)| bound == queue && !exchange.is_empty()) {
+        tracing::warn!(
+            "queue '{queue}' is there and bound to no exchange, so that nothing of {topic} comes: \
+             bind it, or delete it and it is made anew"
+        );
+    }
+}
+
+/// Whether a queue hands its events out as often as they are given back: as those do that evcat makes for dead letters,
+/// and whatever has so high a limit by its arguments or a policy. What is not known is not so.
+pub async fn is_endless(settings: &Settings, link: &Link, about: &About, queue: &str) -> bool {
+    if settings.management.is_none() {
+        return is_as_made(link, about, queue).await;
+    }
+    let queues = management::queues(settings, about).await.unwrap_or_default();
+    let Some(listed) = queues.iter().find(|listed| listed.name == queue) else { return false };
+    let of_policy = match listed.policy.as_str() {
+        "" => None,
+        name => match management::policy(settings, about, name).await {
+            Ok(policy) => policy["delivery-limit"].as_i64(),
+            Err(_) => return false,
+        },
+    };
+    // Of two the lower one holds; a negative one is none.
+    let is_high = |limit: i64| limit < 0 || limit >= i64::from(ENDLESS);
+    match (of_policy, &listed.arguments["x-delivery-limit"]) {
+        (Some(limit), serde_json::Value::Null) => listed.kind != "quorum" || is_high(limit),
+        (of_policy, _) => of_policy.is_none_or(is_high) && limit(listed).is_none_or(|limit| limit >= ENDLESS),
+    }
 }
 
 /// Refuses a group where there can be none, and a beginning that is past.

@@ -35,7 +35,12 @@ pub struct Patience {
 impl Patience {
     /// It is there, or was asked for the first time.
     pub fn now(settings: &Settings) -> Patience {
-        Patience { longest: settings.timeout, since: Instant::now() }
+        Patience::since(settings, Instant::now())
+    }
+
+    /// It was there then.
+    pub fn since(settings: &Settings, since: Instant) -> Patience {
+        Patience { longest: settings.timeout, since }
     }
 
     /// Whether there is none left.

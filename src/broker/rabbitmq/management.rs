@@ -28,6 +28,8 @@ pub struct ListedQueue {
     pub kind: String,
     /// What it was declared with.
     pub arguments: Value,
+    /// The policy that holds for it; empty: none.
+    pub policy: String,
     /// Waiting or with a member, as of some seconds ago.
     pub messages: Option<u64>,
     /// One connection's own.
@@ -61,6 +63,7 @@ pub async fn queues(settings: &Settings, about: &About) -> Result<Vec<ListedQueu
         name: text(item, "name"),
         kind: text(item, "type"),
         arguments: item["arguments"].clone(),
+        policy: text(item, "policy"),
         messages: number(item, "messages"),
         exclusive: item["exclusive"].as_bool().unwrap_or(false),
     };
@@ -81,6 +84,13 @@ pub async fn bindings(settings: &Settings, about: &About) -> Result<Vec<(String,
     let text = |item: &Value, name: &str| item[name].as_str().unwrap_or_default().to_owned();
     let of_queues = listed.iter().filter(|item| item["destination_type"] == "queue");
     Ok(of_queues.map(|item| (text(item, "source"), text(item, "destination"))).collect())
+}
+
+/// What this policy says. Requires: the tag `policymaker`.
+pub async fn policy(settings: &Settings, about: &About, name: &str) -> Result<Value> {
+    let listed = list(settings, about, "policies/{vhost}", "policies").await?;
+    let found = listed.into_iter().find(|item| item["name"] == name);
+    Ok(found.map(|mut item| item["definition"].take()).unwrap_or_default())
 }
 
 /// What the server says of itself.

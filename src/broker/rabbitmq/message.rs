@@ -161,8 +161,6 @@ fn extra(properties: &BasicProperties) -> Option<Extra> {
 pub struct Taken {
     /// Its properties.
     pub extra: Option<Extra>,
-    /// How often it was delivered before and came back, where the queue counts.
-    pub deliveries: Option<u32>,
     /// Its place in a stream.
     pub offset: Option<i64>,
 }
@@ -196,10 +194,13 @@ pub fn push(
     let offset = number(OFFSET);
     let position = offset.map_or(position, Position::Offset);
     batch.push(topic, key, scratch.as_headers(), Some(&delivery.data), finer.or(seconds), position);
-    let counted = number(DELIVERIES).and_then(|count| u32::try_from(count).ok());
-    // A quorum queue says nothing of a first delivery since 4.0; a classic one never says anything.
-    let deliveries = counted.or((!delivery.redelivered).then_some(0));
-    Taken { extra: extra(properties), deliveries, offset }
+    Taken { extra: extra(properties), offset }
+}
+
+/// How often it was delivered before and came back, where the queue counts.
+pub fn failures(delivery: &Delivery) -> Option<u32> {
+    let table = delivery.properties.headers().as_ref()?.inner();
+    table::int(table.get(DELIVERIES)?).and_then(|count| u32::try_from(count).ok())
 }
 
 /// Exchange and routing key that a message had before its queue gave it to the dead letters, where it may have got others.
@@ -345,7 +346,7 @@ mod tests {
         let out = to_message(&event(None, headers.as_headers(), Some(1)), &making()).expect("it can be said");
         let mut delivery = Delivery::mock(1, out.exchange, out.routing_key, true, Vec::new());
         delivery.properties = out.properties;
-        let (event, taken) = to_event(&"orders".into(), &delivery, Position::Unknown);
-        assert_eq!((taken.deliveries, event.headers().is_empty()), (Some(2), true));
+        let (event, _) = to_event(&"orders".into(), &delivery, Position::Unknown);
+        assert_eq!((failures(&delivery), event.headers().is_empty()), (Some(2), true));
     }
 }

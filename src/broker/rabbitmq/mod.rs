@@ -57,7 +57,8 @@ pub fn capabilities(topic: &str) -> Capabilities {
         read_last: stream,
         peek: stream || exchange,
         order: if stream { Order::None } else { Order::OneMember },
-        counts_attempts: !stream,
+        // A queue counts each way back, also of what only lay in a member's window and was never tried.
+        counts_attempts: false,
         // Confirmed, then acked: its transactions cover one queue at most.
         atomic_move: false,
         atomic_replay: false,

@@ -52,7 +52,8 @@ impl Post {
                 Err(error) => Err(error),
             })
             .collect();
-        let sent = self.sender.send(Batch { events: checked, moved, answer });
+        let asked = tokio::time::Instant::now();
+        let sent = self.sender.send(Batch { events: checked, moved, asked, answer });
         Box::pin(async move {
             let gone = || Error::new(Kind::Broken, "send", "", "the task that publishes has ended");
             match (sent, answers.await) {

@@ -13,6 +13,9 @@ use crate::broker::{Kind, Result};
 /// letters by itself. RabbitMQ's own 20 would be reached by restarts alone; none at all would let an event that kills
 /// its member do so for ever.
 pub const DELIVERY_LIMIT: i64 = 1000;
+/// None is -1 since 4.0, and 3.10 takes that for a limit that every delivery is beyond: so it is a number that nobody
+/// reaches.
+const NO_LIMIT: i64 = 1_000_000_000;
 
 /// Makes an exchange. `Ok(false)`: it was there.
 pub async fn make_exchange(link: &Link, about: &About, name: &str, kind: &str) -> Result<bool> {
@@ -44,6 +47,17 @@ pub async fn make_queue(
     if link.queue(about, name).await?.is_some() {
         return Ok(false);
     }
+    declare(link, about, name, kind, arguments).await?;
+    Ok(true)
+}
+
+async fn declare(
+    link: &Link,
+    about: &About,
+    name: &str,
+    kind: &str,
+    arguments: &[(&str, AMQPValue)],
+) -> Result<()> {
     let mut table = FieldTable::default();
     table.insert(short("x-queue-type"), AMQPValue::LongString(kind.into()));
     for (name, value) in arguments {
@@ -55,7 +69,7 @@ pub async fn make_queue(
         Ok(_) => close(&channel).await,
         Err(error) => return Err(about.map(&error)),
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Binds a queue to an exchange by these patterns.
@@ -97,17 +111,27 @@ pub async fn make_letters(link: &Link, about: &About, topic: &str) -> Result<boo
     }
 }
 
-/// A quorum queue counts each look, and RabbitMQ's own limit would drop what was looked at twenty times. None is -1 since
-/// 4.0, and 3.10 takes that for a limit that every look is beyond: so it is a number that nobody reaches.
+/// A quorum queue counts each look, and RabbitMQ's own limit would drop what was looked at twenty times.
 async fn make_letters_queue(link: &Link, about: &About, queue: &str) -> Result<bool> {
-    let never = [("x-delivery-limit", AMQPValue::LongLongInt(1_000_000_000))];
-    make_queue(link, about, queue, "quorum", &never).await
+    make_queue(link, about, queue, "quorum", &never()).await
 }
 
-/// The queue of a group.
+/// Whether a queue is as evcat makes those of dead letters, as far as AMQP can tell: to declare it once more is refused if
+/// it has another limit. Requires: it is there. Without the right to declare it nothing is known.
+pub async fn is_as_made(link: &Link, about: &About, queue: &str) -> bool {
+    matches!(link.queue(about, queue).await, Ok(Some(_)))
+        && declare(link, about, queue, "quorum", &never()).await.is_ok()
+}
+
+fn never() -> [(&'static str, AMQPValue); 1] {
+    [("x-delivery-limit", AMQPValue::LongLongInt(NO_LIMIT))]
+}
+
+/// The queue of a group. Without dead letters there is no limit either: what is beyond it would be dropped.
 pub fn arguments_of_group(dead_letters: Option<&str>) -> Vec<(&'static str, AMQPValue)> {
     let text = |text: &str| AMQPValue::LongString(text.into());
-    let mut arguments = vec![("x-delivery-limit", AMQPValue::LongLongInt(DELIVERY_LIMIT))];
+    let limit = if dead_letters.is_some() { DELIVERY_LIMIT } else { NO_LIMIT };
+    let mut arguments = vec![("x-delivery-limit", AMQPValue::LongLongInt(limit))];
     if let Some(topic) = dead_letters {
         let (exchange, key) = Place::of(topic).address();
         arguments.push(("x-dead-letter-exchange", text(exchange)));
@@ -121,4 +145,22 @@ pub fn arguments_of_group(dead_letters: Option<&str>) -> Vec<(&'static str, AMQP
 
 async fn close(channel: &Channel) {
     let _ = channel.close(200, short("done")).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_nowhere_to_die_has_no_limit() {
+        for (dead_letters, limit) in [(None, NO_LIMIT), (Some("t.g.dlq"), DELIVERY_LIMIT)] {
+            let arguments = arguments_of_group(dead_letters);
+            assert!(
+                arguments.contains(&("x-delivery-limit", AMQPValue::LongLongInt(limit))),
+                "{arguments:?}"
+            );
+            let letters = arguments.iter().any(|(name, _)| *name == "x-dead-letter-exchange");
+            assert_eq!(letters, dead_letters.is_some());
+        }
+    }
 }

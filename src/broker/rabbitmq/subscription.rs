@@ -15,7 +15,8 @@ use super::publisher::Post;
 use super::settings::Settings;
 use super::work::{Order, Shared, Work};
 use crate::broker::{
-    Error, Kind, Receipt, Received, Result, Settlement, Source, Stop, SubscribeOptions, Subscription, Token,
+    Error, Kind, Receipt, Received, Result, STORED, Settlement, Source, Stop, SubscribeOptions, Subscription,
+    Taken, Token,
 };
 use crate::event::{Event, Name};
 
@@ -99,15 +100,44 @@ fn lost() -> Error {
         .error(Kind::Lost, "the connection was lost, and the server hands the event out again")
 }
 
+/// Lost before its ack: with a receipt it was stored by a move, and is twice there when it comes again.
+fn lost_after(answer: &Result<Option<Receipt>>) -> Error {
+    match answer {
+        Ok(Some(_)) => About::new(STORED, "").error(
+            Kind::Lost,
+            "the event was stored, and the connection lost before the original was acked: it is handed out again",
+        ),
+        _ => lost(),
+    }
+}
+
 #[async_trait]
 impl Subscription for Member {
     async fn receive(&self) -> Result<Received> {
         loop {
             let rung = self.shared.bell.notified();
-            if let Some(said) = self.shared.desk().say() {
+            let said = self.shared.desk().say();
+            // What came again and had been released before takes room without a settle.
+            if self.shared.desk().needs_consumers() {
+                let _ = self.orders.send(Order::Consumers);
+            }
+            if let Some(said) = said {
                 self.shared.heard.notify_one();
                 return said;
             }
+            rung.await;
+        }
+    }
+
+    async fn taken(&self) -> Taken {
+        loop {
+            let rung = self.shared.bell.notified();
+            let lost = self.shared.desk().take_lost();
+            if !lost.is_empty() {
+                self.shared.heard.notify_one();
+                return Taken::Lost(lost);
+            }
+            // Whatever else it rings for, `receive` looks for itself before it waits.
             rung.await;
         }
     }
@@ -173,8 +203,7 @@ impl Member {
         let (together, each, mine) = {
             let mut desk = self.shared.desk();
             let (mine, gone): (Vec<_>, Vec<_>) = acks.into_iter().partition(|(_, token)| desk.holds(*token));
-            // Stored by a move and lost since: it comes again, and is twice there.
-            gone.iter().for_each(|(at, _)| answers[*at] = Err(lost()));
+            gone.iter().for_each(|(at, _)| answers[*at] = Err(lost_after(&answers[*at])));
             let tokens: Vec<Token> = mine.iter().map(|(_, token)| *token).collect();
             let (together, each) = desk.settle(&tokens);
             (together, each, mine)
@@ -183,12 +212,12 @@ impl Member {
             return;
         }
         let Some(channel) = self.shared.channel() else {
-            return mine.iter().for_each(|(at, _)| answers[*at] = Err(lost()));
+            return mine.iter().for_each(|(at, _)| answers[*at] = Err(lost_after(&answers[*at])));
         };
         let all = together.map(|tag| (tag, true)).into_iter().chain(each.into_iter().map(|tag| (tag, false)));
         let said = all.map(|(tag, multiple)| channel.basic_ack(tag, BasicAckOptions { multiple }));
         if join_all(said).await.iter().any(lapin::Result::is_err) {
-            mine.iter().for_each(|(at, _)| answers[*at] = Err(lost()));
+            mine.iter().for_each(|(at, _)| answers[*at] = Err(lost_after(&answers[*at])));
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, SelectAll};
+use futures_util::{FutureExt, StreamExt};
 use lapin::Channel;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::FieldTable;
@@ -14,7 +14,8 @@ use super::desk::Desk;
 use super::error::About;
 use super::link::{Link, Patience, short};
 use super::settings::Settings;
-use crate::broker::{Kind, Result};
+use super::{groups, message};
+use crate::broker::{Error, Kind, Result};
 
 /// How often it is looked whether somebody else had the rest.
 const LOOK: Duration = Duration::from_millis(250);
@@ -28,6 +29,10 @@ const PAUSE_BACK: Duration = Duration::from_millis(25);
 const LEAVING: Duration = Duration::from_secs(5);
 /// For how long a queue may be missing after the server was away: its members find each other again.
 const RETURN: Duration = Duration::from_secs(10);
+
+/// Letters that came back so often are not taken any more where RabbitMQ's own limit of 20 may hold: being refused is a
+/// delivery too, so that some are left for whoever tries again.
+const NEAR_LIMIT: u32 = 15;
 
 /// What the task and the member both see.
 pub struct Shared {
@@ -94,8 +99,10 @@ pub struct Work {
     bounded: bool,
     /// Of consumers: those of earlier rounds were cancelled.
     rounds: u64,
-    /// Looks in a row that found nothing before the stop.
-    quiet: u32,
+    /// Looks in a row that found nothing before the stop, of each queue.
+    quiet: Vec<u32>,
+    /// Whether letters may be given back as often as anybody likes; not asked before it matters.
+    endless: Option<bool>,
 }
 
 impl Work {
@@ -108,7 +115,8 @@ impl Work {
         bounded: bool,
     ) -> Work {
         let window = u16::try_from(window.max(1)).unwrap_or(u16::MAX);
-        Work { settings: settings.clone(), shared, abouts, window, bounded, rounds: 0, quiet: 0 }
+        let quiet = vec![0; abouts.len()];
+        Work { settings: settings.clone(), shared, abouts, window, bounded, rounds: 0, quiet, endless: None }
     }
 
     /// Connects for the first time, and begins to consume; where it ends is fixed here.
@@ -122,13 +130,13 @@ impl Work {
         let queues: Vec<String> =
             self.shared.desk().sources.iter().map(|source| source.queue.clone()).collect();
         for (at, queue) in queues.iter().enumerate() {
-            let found =
-                link.queue(&self.abouts[at], queue).await?.ok_or_else(|| self.abouts[at].missing())?;
+            let about = &self.abouts[at];
+            let found = Link::soon(about, link.queue(about, queue)).await?.ok_or_else(|| about.missing())?;
             if first && self.bounded {
                 self.shared.desk().sources[at].left = Some(u64::from(found.message_count()));
             }
         }
-        let channel = link.channel(&self.abouts[0]).await?;
+        let channel = Link::soon(&self.abouts[0], link.channel(&self.abouts[0])).await?;
         let mut at_work = AtWork { link, channel, consumers: SelectAll::new(), tags: Vec::new() };
         self.consume(&mut at_work).await?;
         self.shared.set_channel(Some(at_work.channel.clone()));
@@ -151,7 +159,9 @@ impl Work {
             let options = BasicConsumeOptions::default();
             let consuming =
                 at_work.channel.basic_consume(short(queue), tag.clone(), options, FieldTable::default());
-            let consumer = consuming.await.map_err(|error| self.abouts[at].map(&error))?;
+            let about = &self.abouts[at];
+            let consuming = async { consuming.await.map_err(|error| about.map(&error)) };
+            let consumer = Link::soon(about, consuming).await?;
             at_work.tags.push(tag);
             let said = consumer.map(Some).chain(futures_util::stream::once(async { None }));
             at_work.consumers.push(said.map(move |said| (round, at, said)).boxed());
@@ -174,7 +184,12 @@ impl Work {
                 }
                 Err(trouble) => trouble,
             };
-            tracing::debug!("{trouble}");
+            match trouble.kind() {
+                Kind::Unreachable => tracing::debug!("{trouble}"),
+                // The server has closed the channel and says why: a handler that took longer than its consumer_timeout
+                // allows (half an hour), for one.
+                _ => tracing::warn!("{trouble}; what was in hand is handed out again"),
+            }
             self.shared.set_channel(None);
             self.shared.desk().cut();
             self.shared.bell.notify_one();
@@ -207,27 +222,67 @@ impl Work {
         at_work: &mut AtWork,
         orders: &mut mpsc::UnboundedReceiver<Order>,
     ) -> Result<Option<oneshot::Sender<()>>> {
-        let mut looks = tokio::time::interval(LOOK);
+        let mut looks = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
+        // A look may take longer than the pause between two: the next is later then, not at once.
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                Some((round, at, said)) = at_work.consumers.next() => match said {
-                    Some(Ok(delivery)) => {
-                        self.quiet = 0;
-                        self.shared.desk().delivered(at, delivery);
-                        self.shared.bell.notify_one();
-                    }
-                    Some(Err(error)) => return Err(self.abouts[at].map(&error)),
-                    None if round < self.rounds => {}
-                    None => return Err(self.abouts[at].error(Kind::Unreachable, "the server cancelled the consumer")),
-                },
+                // What the client has of the queue is taken before it is looked whether there is more.
+                biased;
                 order = orders.recv() => match order {
                     None => return Ok(None),
                     Some(Order::Close(done)) => return Ok(Some(done)),
                     Some(Order::Consumers) => self.consume(at_work).await?,
                 },
-                _ = looks.tick(), if self.bounded => self.look(&at_work.link).await?,
+                Some(said) = at_work.consumers.next() => self.hear(said, &at_work.link).await?,
+                _ = looks.tick(), if self.bounded => self.look(at_work).await?,
             }
         }
+    }
+
+    /// Puts a delivery on the desk.
+    async fn hear(&mut self, (round, at, said): Said, link: &Link) -> Result<()> {
+        match said {
+            Some(Ok(delivery)) => {
+                self.quiet[at] = 0;
+                let is_near = self.shared.desk().sources[at].letters
+                    && message::failures(&delivery).is_some_and(|count| count >= NEAR_LIMIT);
+                self.shared.desk().delivered(at, delivery);
+                if is_near && !self.is_endless(link, at).await {
+                    let error = self.near(at);
+                    self.shared.desk().fail(error);
+                }
+                self.shared.bell.notify_one();
+                Ok(())
+            }
+            Some(Err(error)) => Err(self.abouts[at].map(&error)),
+            None if round < self.rounds => Ok(()),
+            None => Err(self.abouts[at].error(Kind::Unreachable, "the server cancelled the consumer")),
+        }
+    }
+
+    /// Whether letters may be given back for ever, as those of evcat's own queues may.
+    async fn is_endless(&mut self, link: &Link, at: usize) -> bool {
+        if let Some(known) = self.endless {
+            return known;
+        }
+        let queue = self.shared.desk().sources[at].queue.clone();
+        let known = groups::is_endless(&self.settings, link, &self.abouts[at], &queue).await;
+        self.endless = Some(known);
+        known
+    }
+
+    fn near(&self, at: usize) -> Error {
+        let queue = self.shared.desk().sources[at].queue.clone();
+        let message = format!(
+            "queue '{queue}': a letter was given back {NEAR_LIMIT} times or more, and RabbitMQ drops it when its limit \
+             is reached (20, unless the queue has its own): to look once more, and once more, would lose it"
+        );
+        let limit = r#"{"delivery-limit": 1000000000}"#;
+        self.abouts[at].error(Kind::Rejected, message).with_hint(format!(
+            "a higher limit: rabbitmqctl set_policy evcat '^{queue}$' '{limit}' --apply-to queues\n\
+             -X management=http://host:15672 lets evcat see it, as a user with the tag policymaker"
+        ))
     }
 
     /// Gives back all that is open, and is no member any more.
@@ -258,19 +313,23 @@ impl Work {
 
     /// Ends the wait for what somebody else settled. What was sent to us is no longer counted before it is here, so one
     /// look is not enough.
-    async fn look(&mut self, link: &Link) -> Result<()> {
+    async fn look(&mut self, at_work: &mut AtWork) -> Result<()> {
         let waiting = self.shared.desk().waiting_for();
         for at in waiting {
             let queue = self.shared.desk().sources[at].queue.clone();
-            let found = link.queue(&self.abouts[at], &queue).await?;
+            let found = at_work.link.queue(&self.abouts[at], &queue).await?;
+            // What came while it was asked.
+            while let Some(Some(said)) = at_work.consumers.next().now_or_never() {
+                self.hear(said, &at_work.link).await?;
+            }
             if found.is_some_and(|found| found.message_count() > 0)
                 || !self.shared.desk().waiting_for().contains(&at)
             {
-                self.quiet = 0;
+                self.quiet[at] = 0;
                 continue;
             }
-            self.quiet += 1;
-            if self.quiet >= LOOKS {
+            self.quiet[at] += 1;
+            if self.quiet[at] >= LOOKS {
                 self.shared.desk().is_empty(at);
                 self.shared.bell.notify_one();
             }
@@ -303,6 +362,8 @@ impl Work {
                 Err(error) if begun.elapsed() > RETURN && error.kind() != Kind::Unreachable => {
                     break Err(error);
                 }
+                // It lets us in and then says nothing, each time.
+                Err(error) if patience.is_over() => break Err(error),
                 Err(error) => tracing::debug!("{error}"),
             }
             tokio::time::sleep(LOOK).await;

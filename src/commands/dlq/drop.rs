@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 
 use super::choosing::{ChooseArgs, Chooser};
-use super::heap::{Dead, Dlq, Heap, Snapshot, must_hold_letters, source_of};
+use super::heap::{Dead, Dlq, Heap, Parted, Snapshot, must_hold_letters, source_of};
 use super::words::dead_letters;
 use crate::broker::{Kind, Received, Settlement, Stop, SubscribeOptions, TAKEN_OVER};
 use crate::event::{Name, Position};
@@ -172,16 +172,22 @@ async fn settle(
         };
         match received {
             Received::Deliveries(deliveries) => {
-                let (deliveries, others) = wanted.part(deliveries);
-                if !others.is_empty() {
-                    let release = others.iter().map(|other| (other.token, Settlement::Release)).collect();
-                    subscription.settle(release).await?;
+                let Parted { meant, rest, done: _ } = wanted.part(deliveries);
+                if !rest.is_empty() {
+                    subscription.settle(rest).await?;
                 }
-                let items = deliveries.iter().map(|delivery| (delivery.token, Settlement::Ack)).collect();
-                for answer in subscription.settle(items).await? {
+                let items = meant.iter().map(|delivery| (delivery.token, Settlement::Ack)).collect();
+                for (delivery, answer) in meant.iter().zip(subscription.settle(items).await?) {
                     match answer {
                         Ok(_) => *dropped += 1,
                         Err(error) if error.detail().operation == TAKEN_OVER => return Err(error.into()),
+                        // The connection was lost and the queue hands it out again.
+                        Err(error)
+                            if error.kind() == Kind::Lost
+                                && wanted.comes_again(delivery.event.position()) =>
+                        {
+                            continue;
+                        }
                         Err(error) if error.kind() == Kind::Lost => *elsewhere += 1,
                         Err(error) => return Err(error.into()),
                     }

@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use crate::broker::{
     Delivery, ReadOptions, Reader, Received, Settlement, Source as LetterSource, Start, Stop,
-    SubscribeOptions, Subscription, TopicInfo, nearest,
+    SubscribeOptions, Subscription, Token, TopicInfo, nearest,
 };
 use crate::commands::topics::literal;
 use crate::deadletter::{self, Letter};
@@ -228,28 +228,82 @@ pub fn is_taken(session: &Session, dlq: &str) -> bool {
 /// How dead letters are taken: `chosen` where they can be looked at, else all, and what is not wanted is released.
 pub fn source_of(session: &Session, dlq: &Name, chosen: Vec<Position>) -> (LetterSource, Wanted) {
     let taken = is_taken(session, dlq);
-    let wanted = Wanted(taken.then(|| {
+    let wanted = taken.then(|| {
         let mut wanted = HashMap::new();
         chosen.iter().for_each(|position| *wanted.entry(position.clone()).or_default() += 1);
         wanted
-    }));
+    });
+    let wanted = Wanted { wanted, done: HashMap::new() };
     (LetterSource::DeadLetters { dlq: dlq.clone(), chosen: (!taken).then_some(chosen) }, wanted)
 }
 
 /// Which of the letters that come are meant: all that were chosen, or so many of each name.
-pub struct Wanted(Option<HashMap<Position, usize>>);
+pub struct Wanted {
+    /// `None`: all that come.
+    wanted: Option<HashMap<Position, usize>>,
+    /// Those that are done and were lost before that could be said: they come again, to be acked and nothing else.
+    done: HashMap<Position, usize>,
+}
+
+/// Letters that came.
+#[derive(Default)]
+pub struct Parted {
+    /// To be worked on.
+    pub meant: Vec<Delivery>,
+    /// What is to be settled for the others: an ack for what is done, a release for what was not chosen.
+    pub rest: Vec<(Token, Settlement)>,
+    /// The names of those that are done.
+    pub done: Vec<Position>,
+}
 
 impl Wanted {
-    /// Parts those that are meant from those that are to be released.
-    pub fn part(&mut self, deliveries: Vec<Delivery>) -> (Vec<Delivery>, Vec<Delivery>) {
-        let Some(wanted) = &mut self.0 else { return (deliveries, Vec::new()) };
-        deliveries.into_iter().partition(|delivery| match wanted.get_mut(delivery.event.position()) {
-            Some(left) if *left > 0 => {
-                *left -= 1;
-                true
+    /// Parts those that are meant from the others.
+    pub fn part(&mut self, deliveries: Vec<Delivery>) -> Parted {
+        let mut parted = Parted::default();
+        let Some(wanted) = &mut self.wanted else { return Parted { meant: deliveries, ..parted } };
+        for delivery in deliveries {
+            let name = delivery.event.position();
+            if take_one(&mut self.done, name) {
+                parted.rest.push((delivery.token, Settlement::Ack));
+                parted.done.push(name.clone());
+            } else if take_one(wanted, name) {
+                parted.meant.push(delivery);
+            } else {
+                parted.rest.push((delivery.token, Settlement::Release));
             }
-            _ => false,
-        })
+        }
+        parted
+    }
+
+    /// A letter was lost before anything was done with it. `false`: somebody else has it; else it comes again, and is
+    /// meant as before.
+    pub fn comes_again(&mut self, name: &Position) -> bool {
+        let Some(wanted) = &mut self.wanted else { return false };
+        *wanted.entry(name.clone()).or_default() += 1;
+        true
+    }
+
+    /// The same of one with which all was done but the ack.
+    pub fn comes_again_done(&mut self, name: &Position) -> bool {
+        if self.wanted.is_some() {
+            *self.done.entry(name.clone()).or_default() += 1;
+        }
+        self.wanted.is_some()
+    }
+
+    /// How many are done and lie there still.
+    pub fn done_and_there(&self) -> usize {
+        self.done.values().sum()
+    }
+}
+
+fn take_one(counts: &mut HashMap<Position, usize>, name: &Position) -> bool {
+    match counts.get_mut(name) {
+        Some(left) if *left > 0 => {
+            *left -= 1;
+            true
+        }
+        _ => false,
     }
 }
 

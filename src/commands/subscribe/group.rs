@@ -64,9 +64,31 @@ pub async fn prepare(
     Ok(dead_letters)
 }
 
-/// The same for a queue, which is there or is not.
-pub fn of_queue(plan: &Plan, queue: Name) -> DeadLetters {
-    plan.dlq.iter().map(|dlq| (queue.clone(), dlq.clone())).collect()
+/// The same for a queue, which is there or is not. `may_fail`: whether anything of it could become a dead letter. Where
+/// those go must be said: a queue has no group to name a place after.
+pub async fn of_queue(
+    session: &Session,
+    plan: &Plan,
+    queue: &Name,
+    may_fail: bool,
+) -> anyhow::Result<DeadLetters> {
+    let Some(dlq) = &plan.dlq else {
+        if may_fail && !plan.no_dlq {
+            return Err(Failure::usage(format!("{queue}: what fails needs a place of its own"))
+                .hint("--dlq TOPIC takes what fails; --no-dlq stops at the first event that does")
+                .into());
+        }
+        return Ok(Vec::new());
+    };
+    if plan.no_create {
+        exists(session, queue, "", true, Some(dlq)).await?;
+    } else {
+        let source = Source::Queue(queue.clone());
+        for what in session.broker.create_group(&source, &Start::Latest, Some(dlq)).await? {
+            session.ui.status(format_args!("made {what}"));
+        }
+    }
+    Ok(vec![(queue.clone(), dlq.clone())])
 }
 
 async fn find(session: &Session, topic: &str, group: &str) -> anyhow::Result<Option<GroupInfo>> {

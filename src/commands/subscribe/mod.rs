@@ -37,7 +37,10 @@ pub async fn run(args: SubscribeArgs, session: &Session) -> anyhow::Result<Outco
         }
         None => {
             let queue: Name = plan.topics[0].as_str().into();
-            (Source::Queue(queue.clone()), group::of_queue(&plan, queue))
+            refuse_loops(session, &plan, &handling, std::slice::from_ref(&queue))?;
+            let may_fail = !judge.is_plain() || !matches!(handling, Handling::Print { select: None, .. });
+            let dead_letters = group::of_queue(session, &plan, &queue, may_fail).await?;
+            (Source::Queue(queue), dead_letters)
         }
     };
     let several = matches!(&source, Source::Group { topics, .. } if topics.len() > 1);
@@ -164,7 +167,11 @@ fn outcome(
 
 /// Refuses to write into what is read: a copy or a dead letter would be delivered, and copied or buried again, without end.
 fn refuse_loops(session: &Session, plan: &Plan, handling: &Handling, topics: &[Name]) -> anyhow::Result<()> {
-    if let Some(dlq) = plan.dlq.as_ref().filter(|dlq| topics.contains(dlq)) {
+    // Dead letters of `queue:x` in the topic `x` lie in the queue of that name: the same one.
+    let is_read = |place: &str| {
+        topics.iter().any(|topic| **topic == *place || topic.strip_prefix("queue:") == Some(place))
+    };
+    if let Some(dlq) = plan.dlq.as_ref().filter(|dlq| is_read(dlq)) {
         return Err(Failure::usage(format!(
             "--dlq {dlq}: a dead letter in a topic that is read would never end"
         ))

@@ -187,11 +187,12 @@ impl Lane {
         Ok(lane)
     }
 
-    /// The server begins with the chunk that the time falls into.
+    /// The server begins with the chunk that the time falls into, by when events arrived. One without a time of its own
+    /// is taken: nothing says that it is earlier.
     async fn skip_to(&mut self, time: i64) -> Result<()> {
         while self.next < self.end {
             let event = self.event().await?;
-            if event.timestamp().is_some_and(|at| at >= time) {
+            if event.timestamp().is_none_or(|at| at >= time) {
                 self.next = event.position().offset().unwrap_or(self.next);
                 self.ahead = Some(event);
                 break;

@@ -8,9 +8,10 @@ use super::handle::Hands;
 use super::receipts::{Done, Receipts};
 use super::survey::{changes, key_of, place};
 use crate::broker::{
-    Delivery, Kind, Received, Settlement, Stop, SubscribeOptions, Subscription, TAKEN_OVER, Token,
+    Delivery, Kind, Received, STORED, Settlement, Stop, SubscribeOptions, Subscription, TAKEN_OVER, Token,
 };
-use crate::commands::dlq::heap::{Dead, Wanted, source_of};
+use crate::commands::dlq::heap::{Dead, Parted, Wanted, source_of};
+use crate::commands::dlq::words::many;
 use crate::deadletter::copy;
 use crate::deadletter::plan::{PARKED, Place, Rules, Way, way};
 use crate::event::{Event, Name, Position};
@@ -78,6 +79,15 @@ impl Work<'_> {
             self.session.stop.begin();
             let ended = self.pass(&*subscription, &mut wanted, receipts, &mut blocked).await;
             receipts.flush().await?;
+            let both = wanted.done_and_there() as u64;
+            if both > 0 && !matches!(ended, Ok(Ended::Whole)) {
+                self.session.ui.warn(format_args!(
+                    "{} done and still in {}: the connection was lost before that could be acked, and the same \
+                     command does it again",
+                    many(both, "dead letter"),
+                    self.dlq
+                ));
+            }
             // What was not settled is given back, whatever happened.
             let closed = subscription.close().await;
             match ended? {
@@ -106,14 +116,22 @@ impl Work<'_> {
             };
             match received {
                 Received::Deliveries(deliveries) => {
-                    let (deliveries, others) = wanted.part(deliveries);
-                    if !others.is_empty() {
-                        let release = |other: &Delivery| (other.token, Settlement::Release);
-                        subscription.settle(others.iter().map(release).collect()).await?;
+                    let Parted { meant, rest, done } = wanted.part(deliveries);
+                    if !rest.is_empty() {
+                        let is_ack = |(_, how): &(Token, Settlement)| matches!(how, Settlement::Ack);
+                        let acks: Vec<bool> = rest.iter().map(is_ack).collect();
+                        let answers = subscription.settle(rest).await?;
+                        let acked = answers.into_iter().zip(acks).filter(|(_, is_ack)| *is_ack);
+                        for (name, (answer, _)) in done.iter().zip(acked) {
+                            if answer.is_err() {
+                                wanted.comes_again_done(name);
+                            }
+                        }
                     }
-                    let mut turns = self.turns(subscription, deliveries, receipts).await?;
+                    let mut turns = self.turns(subscription, meant, receipts).await?;
                     while !turns.is_empty() {
-                        if let Ended::Stopped = self.step(subscription, &mut turns, receipts, blocked).await?
+                        if let Ended::Stopped =
+                            self.step(subscription, &mut turns, wanted, receipts, blocked).await?
                         {
                             return Ok(Ended::Stopped);
                         }
@@ -174,6 +192,7 @@ impl Work<'_> {
         &mut self,
         subscription: &dyn Subscription,
         turns: &mut Vec<Turn>,
+        wanted: &mut Wanted,
         receipts: &mut Receipts,
         blocked: &mut HashSet<u64>,
     ) -> anyhow::Result<Ended> {
@@ -198,8 +217,8 @@ impl Work<'_> {
         };
         let batch: Vec<Turn> = turns.drain(..permitted).collect();
         match self.hands.is_some() {
-            true => self.handle(subscription, batch, &tokens, receipts, blocked).await,
-            false => self.settle(subscription, batch, receipts, blocked).await.map(|()| Ended::Whole),
+            true => self.handle(subscription, batch, &tokens, wanted, receipts, blocked).await,
+            false => self.settle(subscription, batch, wanted, receipts, blocked).await.map(|()| Ended::Whole),
         }
     }
 
@@ -220,6 +239,7 @@ impl Work<'_> {
         &mut self,
         subscription: &dyn Subscription,
         batch: Vec<Turn>,
+        wanted: &mut Wanted,
         receipts: &mut Receipts,
         blocked: &mut HashSet<u64>,
     ) -> anyhow::Result<()> {
@@ -242,7 +262,15 @@ impl Work<'_> {
                     receipts.note(&turn.dead, &Done::Went(&turn.way, position));
                 }
                 Err(error) if error.detail().operation == TAKEN_OVER => return Err(error.into()),
-                Err(error) if error.kind() == Kind::Lost => receipts.note(&turn.dead, &Done::Elsewhere),
+                Err(error) if error.kind() == Kind::Lost => {
+                    // On queues it was the connection that was lost: nobody else has the letter, and it comes again.
+                    let name = turn.dead.event.position();
+                    if error.detail().operation == STORED && wanted.comes_again_done(name) {
+                        receipts.note(&turn.dead, &Done::Went(&turn.way, Position::Unknown));
+                    } else if !wanted.comes_again(name) {
+                        receipts.note(&turn.dead, &Done::Elsewhere);
+                    }
+                }
                 Err(error) => {
                     receipts.note(&turn.dead, &Done::Failed(error.to_string()));
                     blocked.insert(turn.key);
@@ -268,6 +296,7 @@ impl Work<'_> {
         subscription: &dyn Subscription,
         batch: Vec<Turn>,
         tokens: &[Token],
+        wanted: &mut Wanted,
         receipts: &mut Receipts,
         blocked: &mut HashSet<u64>,
     ) -> anyhow::Result<Ended> {
@@ -290,7 +319,12 @@ impl Work<'_> {
             let answer = subscription.settle(vec![(turn.token, settlement)]).await?.into_iter().next();
             let done = match answer {
                 Some(Err(error)) if error.kind() == Kind::Lost && error.detail().operation != TAKEN_OVER => {
-                    Done::Elsewhere
+                    match done {
+                        Done::Handled if !wanted.comes_again_done(turn.dead.event.position()) => {
+                            Done::Elsewhere
+                        }
+                        done => done,
+                    }
                 }
                 Some(Err(error)) => return Err(error.into()),
                 _ => done,
