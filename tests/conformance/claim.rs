@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use evcat::broker::{Delivery, Kind, Settlement, SubscribeOptions};
+use evcat::event::Name;
 
 use crate::kit::*;
 
@@ -50,6 +51,12 @@ async fn taken_over(rig: &Rig, n: usize) -> (Member, Vec<Delivery>, Member) {
         assert!(Instant::now() < until, "the other one never gets them");
         first.close().await;
         second.close().await;
+        // A group that somebody is in is not given another topic.
+        let topic: Name = format!("t{round}").into();
+        while rig.facts(&topic, "g").await.members != Some(0) {
+            assert!(Instant::now() < until, "they never leave");
+            tokio::time::sleep(QUIET).await;
+        }
     }
     unreachable!("it is returned from")
 }
