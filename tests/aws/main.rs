@@ -80,6 +80,12 @@ impl Site {
     }
 
     /// Waits until a group says that so many wait: SNS hands on after it has acknowledged.
+    /// How many events of a topic wait for its groups.
+    fn lag(&self, topic: &str) -> u64 {
+        let groups = self.lines(&["groups", "lag", "-o", "json"]);
+        groups.iter().filter(|group| group["topic"] == topic).filter_map(|group| group["lag"].as_u64()).sum()
+    }
+
     fn until_waiting(&self, group: &str, count: u64) {
         let begun = std::time::Instant::now();
         loop {
