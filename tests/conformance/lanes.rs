@@ -12,15 +12,6 @@ use crate::mock::MockCluster;
 use crate::scoped::Scoped;
 use evcat::broker::Broker;
 
-/// What is said where nobody asked for these clusters: on a busy machine their members miss their time now and then, and
-/// the cases are the same as on one broker.
-pub const NOT_WANTED: &str = "EVCAT_TEST_CLUSTERS=1 runs it";
-
-/// Whether they were asked for.
-pub fn are_wanted() -> bool {
-    std::env::var("EVCAT_TEST_CLUSTERS").is_ok_and(|value| value == "1")
-}
-
 /// Cases that the mock cluster (librdkafka 2.12) cannot pass whoever asks it, and why not. They are listed as ignored, with
 /// these words. What it can is run: publishing, reading, members, their order and their settlements.
 pub const MOCK_CANNOT: &[(&str, &str)] = &[

@@ -125,9 +125,10 @@ fn trial(fixture: &'static Fixture, case: &'static Case, require_all: bool) -> T
 
 /// Why a broker cannot pass a case that its like passes.
 fn cannot(fixture: &Fixture, case: &Case) -> Option<&'static str> {
-    #[cfg(feature = "kafka")]
-    if fixture.name.starts_with("kafka:") && !lanes::are_wanted() {
-        return Some(lanes::NOT_WANTED);
+    // On a busy machine their members or their stand-in miss their time now and then.
+    let is_slow = fixture.name.starts_with("kafka:") || fixture.name.starts_with("aws");
+    if is_slow && !std::env::var("EVCAT_TEST_SLOW").is_ok_and(|value| value == "1") {
+        return Some("EVCAT_TEST_SLOW=1 runs it");
     }
     #[cfg(feature = "kafka")]
     if fixture.name == "kafka:mock" {
