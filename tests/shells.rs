@@ -184,11 +184,11 @@ fn a_password_command_is_never_run() {
     let home = tempfile::tempdir().expect("a directory");
     let config = home.path().join(".config/evcat");
     std::fs::create_dir_all(&config).expect("made");
-    let text = "[profiles.p]\nurl = 'local:'\npassword_command = 'touch ran'\n";
+    let text = "[profiles.zed]\nurl = 'local:'\npassword_command = 'touch ran'\n";
     std::fs::write(config.join("config.toml"), text).expect("written");
-    let (out, err, _) = asked(home.path(), &["evcat", "topics", "describe", "-b", "p", ""]);
+    let (out, err, _) = asked(home.path(), &["evcat", "topics", "describe", "-b", "zed", ""]);
     assert!(err.is_empty() && !out.contains("ran"));
     assert!(!home.path().join("ran").exists());
-    let (out, _, _) = asked(home.path(), &["evcat", "tail", "-b", "p"]);
-    assert_eq!(out, "p", "profiles are completed");
+    let (out, _, _) = asked(home.path(), &["evcat", "tail", "-b", "z"]);
+    assert_eq!(out, "zed", "profiles are completed");
 }

@@ -100,7 +100,7 @@ impl Asker {
     fn profiles(&self) -> anyhow::Result<Vec<String>> {
         let profiles = Profiles::load(self.environment.config_dir.as_deref())?;
         let brokers = BACKENDS.iter().filter(|backend| backend.open.is_some());
-        let brokers = brokers.map(|backend| format!("{}:", backend.name));
+        let brokers = brokers.map(|backend| format!("{}:", backend.schemes[0]));
         Ok(profiles.names().into_iter().map(str::to_owned).chain(brokers).collect())
     }
 
