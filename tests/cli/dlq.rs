@@ -203,3 +203,30 @@ fn peek_prints_events_in_every_format() {
     assert_eq!(peek(&["--select", ".payload.total", "-o", "json"]), "\"ten\"\n");
     home.run(&["dlq", "peek", DLQ, "-F", "%H{}"]).exit(2);
 }
+
+#[test]
+fn what_dropped_letters_are_kept_in_is_not_replaced() {
+    let home = Home::new();
+    home.run(&["publish", "o", "--repeat", "2", "x"]).ok();
+    home.run(&[
+        "subscribe",
+        "o",
+        "-g",
+        "g",
+        "--from",
+        "beginning",
+        "--no-follow",
+        "--max-attempts",
+        "1",
+        "--",
+        "false",
+    ])
+    .exit(6);
+    home.run(&["dlq", "drop", "o.g.dlq", "0", "--yes", "--save", "kept"]).ok();
+    let kept = home.read("kept");
+    assert_eq!(kept.lines().count(), 1);
+    home.run(&["dlq", "drop", "o.g.dlq", "1", "--yes", "--save", "kept"]).exit(2).said("is there already");
+    assert_eq!(home.read("kept"), kept);
+    home.run(&["dlq", "peek", "o.g.dlq", "--snapshot", "kept"]).exit(2);
+    assert_eq!(home.lines("o.g.dlq").len(), 2, "the other stays; a log keeps what was settled");
+}

@@ -339,3 +339,30 @@ fn what_was_typed_wrong_names_the_flag_and_does_nothing() {
     home.run(&["profiles", "add", "safe", "local:safe.db", "--read-only"]).ok();
     home.run(&["replay", "n", "--to-broker", "safe"]).exit(5).said("safe");
 }
+
+#[test]
+fn what_cannot_be_changed_ends_it_there_and_the_rerun_goes_on_from_it() {
+    let home = numbers(20);
+    let fails = "if .payload == 7 then error(\"x\") else . end";
+    let args = ["replay", "n", "--into", "m", "--resume", "at.json"];
+    home.run(&[&args[..], &["--transform", fails]].concat()).exit(6);
+    let first = |to: u32| (1..=to).map(|n| n.to_string()).collect::<Vec<_>>();
+    assert_eq!(home.payloads("m"), first(6), "nothing behind it was sent");
+    let at: Value = serde_json::from_str(&home.read("at.json")).unwrap();
+    assert_eq!(at["next"][0][1], "6", "{at}");
+}
+
+#[test]
+fn a_command_keeps_its_place_by_the_event_and_the_first_signal_is_heard_when_all_is_read() {
+    let home = numbers(20);
+    let args = ["replay", "n", "--resume", "at.json", "--", "sh", "-c", "echo $(cat) >> seen; sleep 0.1"];
+    let replay = home.start(&args);
+    home.until("a step", |home| home.read("seen").lines().nth(2).map(drop));
+    replay.signal(SIGINT);
+    replay.end().exit(130);
+    let seen = home.read("seen").lines().count();
+    assert!(seen < 20, "{seen}");
+    home.run(&args).ok();
+    let all: Vec<String> = home.read("seen").lines().map(str::to_owned).collect();
+    assert_eq!(all, (1..=20).map(|n| n.to_string()).collect::<Vec<_>>(), "each once");
+}
