@@ -96,7 +96,7 @@ async fn make(
     };
     let (queue_arn, is_new) = match found {
         Some((url, attributes)) => {
-            let queue_arn = attributes.get(&Attribute::QueueArn).cloned().unwrap_or_default();
+            let queue_arn = queues::arn_of(&about, &attributes)?;
             let all = queues::subscribers(client, &about, arn).await?;
             if all.iter().any(|(_, subscriber)| *subscriber == queue_arn) {
                 return Ok(false);
@@ -127,7 +127,7 @@ async fn make(
             client.forget(&format!("queue:{queue}"));
         }
     }
-    subscribed.map(|()| true)
+    subscribed.map(|_| true)
 }
 
 /// Refuses a group of what is a queue.
@@ -199,7 +199,7 @@ pub async fn group(client: &Client, topic: &str, group: &str) -> Result<Option<G
     let Some(attributes) = waiting(client, &about, &url).await? else { return Ok(None) };
     // `a-b` of `orders` and `b` of `orders-a` have one name for their queue.
     let Some(arn) = client.topic(&about, topic).await? else { return Ok(None) };
-    let queue = attributes.get(&Attribute::QueueArn).cloned().unwrap_or_default();
+    let queue = queues::arn_of(&about, &attributes)?;
     let all = queues::subscribers(client, &about, &arn).await?;
     let is_subscribed = all.iter().any(|(_, subscriber)| *subscriber == queue);
     Ok(is_subscribed.then(|| info(topic, group, &attributes)))

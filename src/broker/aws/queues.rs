@@ -36,25 +36,32 @@ pub async fn make(
         request = request.tags(*name, *value);
     }
     let made = request.send().await.map_err(|error| about.map(&error))?;
-    let url: Arc<str> = made.queue_url().unwrap_or_default().into();
+    let url = made
+        .queue_url()
+        .ok_or_else(|| about.error(Kind::Broken, "AWS does not tell the URL of what it made"))?;
+    let url: Arc<str> = url.into();
     let arn = arn(client, about, &url).await?;
     Ok((url, arn))
 }
 
 /// The ARN of a queue that is there.
 pub async fn arn(client: &Client, about: &About, url: &str) -> Result<String> {
-    let mut attributes = client.attributes(about, url).await?.ok_or_else(|| about.missing())?;
-    attributes
-        .remove(&Attribute::QueueArn)
-        .ok_or_else(|| about.error(Kind::Broken, "the queue does not tell its ARN"))
+    let attributes = client.attributes(about, url).await?.ok_or_else(|| about.missing())?;
+    arn_of(about, &attributes)
+}
+
+/// The ARN among what a queue says of itself.
+pub fn arn_of(about: &About, attributes: &HashMap<Attribute, String>) -> Result<String> {
+    let arn = attributes.get(&Attribute::QueueArn).cloned();
+    arn.ok_or_else(|| about.error(Kind::Broken, "the queue does not tell its ARN"))
 }
 
 /// A queue for dead letters, which keeps them as long as a queue can; its ARN, and whether it had to be made.
 pub async fn make_letters(client: &Client, about: &About, queue: &str) -> Result<(String, bool)> {
     if let Some(url) = client.queue(about, queue).await?
-        && let Some(mut attributes) = client.attributes(about, &url).await?
+        && let Some(attributes) = client.attributes(about, &url).await?
     {
-        return Ok((attributes.remove(&Attribute::QueueArn).unwrap_or_default(), false));
+        return Ok((arn_of(about, &attributes)?, false));
     }
     client.forget(&format!("queue:{queue}"));
     let kept = [(Attribute::MessageRetentionPeriod, LONGEST_KEPT.to_owned())];
@@ -102,12 +109,14 @@ pub fn policy(queue: &str, topic: &str) -> String {
     .to_string()
 }
 
-/// Subscribes a queue to a topic, so that it gets the messages as they are.
-pub async fn subscribe(client: &Client, about: &About, topic: &str, queue: &str) -> Result<()> {
+/// Subscribes a queue to a topic, so that it gets the messages as they are; the subscription's ARN.
+pub async fn subscribe(client: &Client, about: &About, topic: &str, queue: &str) -> Result<String> {
     let request = client.services(about).await?.sns.subscribe();
     let request = request.topic_arn(topic).protocol("sqs").endpoint(queue);
     let made = request.attributes("RawMessageDelivery", "true").return_subscription_arn(true).send().await;
-    made.map(drop).map_err(|error| about.map(&error))
+    let made = made.map_err(|error| about.map(&error))?;
+    made.subscription_arn
+        .ok_or_else(|| about.error(Kind::Broken, "AWS does not tell the ARN of a subscription"))
 }
 
 /// The queues that are subscribed to a topic: subscription and queue, both by their ARN.

@@ -124,16 +124,17 @@ impl Tap {
             (Attribute::Policy, queues::policy(&queue, arn)),
         ];
         let (url, queue_arn) = queues::make(client, &about, &queue, &attributes, &[(TOPIC_TAG, arn)]).await?;
-        if let Err(error) = queues::subscribe(client, &about, arn, &queue_arn).await {
-            let _ = queues::delete(client, &about, &url).await;
-            return Err(error);
-        }
-        let subscription = queues::subscribers(client, &about, arn).await.map(|all| {
-            all.into_iter().find(|(_, queue)| *queue == queue_arn).map(|(subscription, _)| subscription)
-        });
+        let subscription = match queues::subscribe(client, &about, arn, &queue_arn).await {
+            Ok(subscription) => subscription,
+            Err(error) => {
+                // It is what failed that is told; `topics gc` finds the queue if this fails too.
+                let _ = queues::delete(client, &about, &url).await;
+                return Err(error);
+            }
+        };
         let source = Source { topic: topic.clone(), url: url.clone(), left: None };
         let task = tokio::spawn(empty(client.clone(), source, about.clone(), sender));
-        Ok(Tap { about, url, subscription: subscription?.unwrap_or_default(), task })
+        Ok(Tap { about, url, subscription, task })
     }
 
     async fn remove(&self, client: &Client) -> Result<()> {
