@@ -11,6 +11,8 @@ pub mod deadletter;
 pub mod event;
 pub mod flow;
 pub mod input;
+#[cfg(all(feature = "kafka", target_os = "linux", target_env = "gnu"))]
+mod memory;
 pub mod outcome;
 pub mod output;
 pub mod query;

@@ -80,7 +80,11 @@ impl Client {
         news.listen(conf.raw());
         let raw_role = match role {
             Role::Producer => rd_kafka_type_t::RD_KAFKA_PRODUCER,
-            Role::Consumer => rd_kafka_type_t::RD_KAFKA_CONSUMER,
+            Role::Consumer => {
+                #[cfg(all(target_os = "linux", target_env = "gnu"))]
+                crate::memory::crosses_threads();
+                rd_kafka_type_t::RD_KAFKA_CONSUMER
+            }
         };
         let mut words: [c_char; ERROR_TEXT] = [0; ERROR_TEXT];
         let conf = conf.give();
