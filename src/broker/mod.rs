@@ -18,6 +18,7 @@ mod publisher;
 mod reader;
 mod registry;
 mod subscription;
+mod token;
 
 #[cfg(feature = "aws")]
 pub mod aws;
@@ -37,8 +38,9 @@ pub use publisher::{PublishOptions, Publisher, Receipt, Receipts};
 pub use reader::{Read, ReadOptions, Reader, Start, Stop};
 pub use registry::{BACKENDS, Backend, Location, backend_of, nearest, open, percent_decoded};
 pub use subscription::{
-    Delivery, Received, STORED, Settlement, Source, SubscribeOptions, Subscription, TAKEN_OVER, Taken, Token,
+    Delivery, Received, STORED, Settlement, Source, SubscribeOptions, Subscription, TAKEN_OVER, Taken,
 };
+pub use token::{ByToken, Mixed, Token};
 
 use async_trait::async_trait;
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use std::time::Duration;
 
-use super::{Receipt, Result, Stop};
+use super::{Receipt, Result, Stop, Token};
 use crate::event::{Event, Name, Position};
 
 /// A member at work. `&self` throughout: one `receive` waits while others settle and extend.
@@ -33,10 +33,6 @@ pub trait Subscription: Send + Sync {
     /// Gives back at once what is unsettled or released, and leaves the group.
     async fn close(self: Box<Self>) -> Result<()>;
 }
-
-/// Minted by the subscription, never reused: its key to receipt handle, delivery tag and channel, offset and generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Token(pub u64);
 
 /// An event handed to a member.
 #[derive(Clone, Debug)]

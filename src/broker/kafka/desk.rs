@@ -27,7 +27,9 @@ use super::regain::{self, Doubted};
 use super::subscription::Answer;
 use super::sys::{self, Code};
 use super::{membership, places, topics};
-use crate::broker::{Delivery, Error, Kind, Received, Result, Settlement, Stop, SubscribeOptions, Token};
+use crate::broker::{
+    ByToken, Delivery, Error, Kind, Received, Result, Settlement, Stop, SubscribeOptions, Token,
+};
 use crate::event::Name;
 
 /// Bytes in hand from which no more are taken: what is asked for is a number of events, and they may be large.
@@ -69,7 +71,7 @@ pub struct Desk {
     pub commits: Commits,
     /// Ours, by names that are never used again.
     pub parts: BTreeMap<u64, Part>,
-    pub held: HashMap<Token, Slot>,
+    pub held: ByToken<Slot>,
     /// What they take in memory, all together.
     pub bytes: usize,
     pub minted: u64,
@@ -142,7 +144,7 @@ impl Desk {
             ends,
             commits: Commits::new(&client),
             parts: BTreeMap::new(),
-            held: HashMap::new(),
+            held: ByToken::default(),
             bytes: 0,
             minted: 0,
             wake: Arc::default(),

@@ -1,6 +1,5 @@
 //! The thread of a subscription: claims, settles, keeps the lease, and says what it has.
 
-use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
@@ -15,7 +14,9 @@ use super::settle::{self, Answer, Item};
 use super::shared_work::SharedWork;
 use super::watch::{Knocker, Watch};
 use super::work::Work;
-use crate::broker::{Delivery, Error, Kind, Received, Result, Settlement, Source, SubscribeOptions, Token};
+use crate::broker::{
+    ByToken, Delivery, Error, Kind, Received, Result, Settlement, Source, SubscribeOptions, Token,
+};
 use crate::event::Millis;
 
 /// How often an idle member looks for the events of one that died: nobody rings the bell for it.
@@ -51,7 +52,7 @@ pub struct Desk {
     say: mpsc::UnboundedSender<Result<Received>>,
     in_flight: usize,
     lease: Millis,
-    held: HashMap<Token, Slot>,
+    held: ByToken<Slot>,
     /// What they take in memory, all together.
     bytes: usize,
     minted: u64,
@@ -108,7 +109,7 @@ impl Desk {
             say,
             in_flight: options.in_flight.max(1),
             lease: options.lease.as_millis() as Millis,
-            held: HashMap::new(),
+            held: ByToken::default(),
             bytes: 0,
             minted: 0,
             more: true,

@@ -5,7 +5,7 @@ use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::time::Instant;
 
 use super::{Ordering, Task};
-use crate::broker::{Delivery, Token};
+use crate::broker::{ByToken, Delivery, Mixed, Token};
 use crate::event::Event;
 
 /// One delivery.
@@ -63,14 +63,14 @@ struct Unit {
 /// time and breaks nothing.
 pub struct Units {
     ordering: Ordering,
-    units: HashMap<u64, Unit, BuildHasherDefault<Same>>,
-    by_token: HashMap<Token, u64, BuildHasherDefault<Same>>,
+    units: HashMap<u64, Unit, BuildHasherDefault<Mixed>>,
+    by_token: ByToken<u64>,
     bytes: usize,
 }
 
 impl Units {
     pub fn new(ordering: Ordering) -> Units {
-        Units { ordering, units: HashMap::default(), by_token: HashMap::default(), bytes: 0 }
+        Units { ordering, units: HashMap::default(), by_token: ByToken::default(), bytes: 0 }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -199,7 +199,8 @@ impl Units {
         self.bytes -= item.event.size();
     }
 
-    fn name(&self, item: &Item) -> u64 {
+    /// What its unit is called.
+    pub fn name(&self, item: &Item) -> u64 {
         let mut hasher = DefaultHasher::new();
         match (self.ordering, item.event.key()) {
             (Ordering::Key, Some(key)) => (item.event.topic(), key).hash(&mut hasher),
@@ -209,24 +210,5 @@ impl Units {
             }
         }
         hasher.finish()
-    }
-}
-
-/// Its input is a hash or a counter already.
-#[derive(Default)]
-struct Same(u64);
-
-impl Hasher for Same {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        // The map wants differences in the high bits too.
-        self.0 = word.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
