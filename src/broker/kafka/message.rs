@@ -2,7 +2,6 @@
 
 use std::ffi::{CStr, c_char, c_void};
 use std::marker::PhantomData;
-use std::ptr::NonNull;
 
 use super::error::Trouble;
 use super::queue::Queue;
@@ -112,37 +111,36 @@ unsafe fn bytes<'a>(first: *mut c_void, len: usize) -> Option<&'a [u8]> {
     (!first.is_null()).then(|| unsafe { std::slice::from_raw_parts(first.cast::<u8>(), len) })
 }
 
-/// So many are taken out of a queue at a time.
-const AT_ONCE: usize = 512;
-
-/// Taken out of the queue of a partition; freed when dropped.
-pub struct Messages(Vec<*mut rd_kafka_message_t>);
-
-impl Messages {
-    /// What a queue has, at most so many; never waits.
-    ///
-    /// One by one: the library's call for many (2.12) counts the word that a partition ends as an event of it. It would
-    /// go on one offset too far after the next rebalance, and leave out the first event published meanwhile.
-    pub fn take(queue: &Queue, most: usize) -> Messages {
-        // SAFETY: the queue is live; null where it is empty.
-        let next = || NonNull::new(unsafe { sys::rd_kafka_consume_queue(queue.raw(), 0) });
-        Messages(std::iter::from_fn(next).take(most.min(AT_ONCE)).map(NonNull::as_ptr).collect())
+/// Gives `each` what the queue of a partition has, the oldest first and at most so many, and answers how many there were;
+/// never waits.
+///
+/// By callback: to ask for one at a time costs locks and a look at the clock for each, and the library's call for many
+/// (2.12) counts the word that a partition ends as an event of it. It would go on one offset too far after the next
+/// rebalance, and leave out the first event published meanwhile.
+///
+/// Requires: `most` is not 0, and the queue is a partition's.
+pub fn take<F: FnMut(Message<'_>)>(queue: &Queue, most: usize, each: F) -> usize {
+    let mut taking = Taking { count: 0, most, each };
+    // SAFETY: the queue is live; the callback gets `taking` during the call only.
+    unsafe {
+        sys::rd_kafka_consume_callback_queue(queue.raw(), 0, Some(taken::<F>), (&raw mut taking).cast());
     }
-
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = Message<'_>> {
-        self.0.iter().map(|message| Message(*message, PhantomData))
-    }
-
-    /// How many.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
+    taking.count
 }
 
-impl Drop for Messages {
-    fn drop(&mut self) {
-        // SAFETY: each is live and ours.
-        self.0.iter().for_each(|message| unsafe { sys::rd_kafka_message_destroy(*message) });
+struct Taking<F> {
+    count: usize,
+    most: usize,
+    each: F,
+}
+
+unsafe extern "C" fn taken<F: FnMut(Message<'_>)>(message: *mut rd_kafka_message_t, taking: *mut c_void) {
+    // SAFETY: what `take` set, for as long as it calls; the library has the message until this returns.
+    let (taking, message) = unsafe { (&mut *taking.cast::<Taking<F>>(), Message::new(message)) };
+    taking.count += 1;
+    (taking.each)(message);
+    if taking.count >= taking.most {
+        // SAFETY: says to the call that runs on this thread to leave the rest in the queue; looks at no client.
+        unsafe { sys::rd_kafka_yield(std::ptr::null_mut()) }
     }
 }

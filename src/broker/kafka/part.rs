@@ -1,8 +1,10 @@
 //! A partition that is ours: what was handed out of it, and what was settled.
 
+use std::sync::Arc;
+
 use super::error::Trouble;
 use super::holes::Holes;
-use super::message::Messages;
+use super::message::{self, Message};
 use super::queue::Queue;
 use super::sys::{self, Code};
 use crate::event::{Batch, HeadersBuf, Name};
@@ -28,7 +30,7 @@ pub struct Part {
     pub dirty: bool,
     /// The last [commit](super::commits::Commits) that had it.
     pub committed: u64,
-    queue: Queue,
+    queue: Arc<Queue>,
     /// Where it was begun: an offset, or [`BEGINNING`].
     first: i64,
     /// All before it was handed out, or was settled, or is not there.
@@ -66,7 +68,7 @@ impl Part {
             doubted,
             dirty,
             committed,
-            queue,
+            queue: Arc::new(queue),
             first,
             next,
             released,
@@ -91,41 +93,49 @@ impl Part {
         if self.leaves || self.doubted || self.is_done() || most == 0 {
             return Ok(false);
         }
-        let messages = Messages::take(&self.queue, most);
-        for message in messages.iter() {
-            let offset = message.offset();
-            match message.code() {
-                Code::OK => {}
-                Code::LOCAL_PARTITION_EOF => {
-                    // Behind the last event there may be the marks of transactions.
-                    self.pass(offset);
-                    continue;
+        // What comes behind the end, or behind a trouble, is not for us.
+        let (mut over, mut trouble) = (false, None);
+        let queue = self.queue.clone();
+        let count = message::take(&queue, most, |message| {
+            if !over {
+                match self.took(name, message, taken) {
+                    Ok(()) => over = self.is_done(),
+                    Err(error) => (over, trouble) = (true, Some(error)),
                 }
-                _ => match message.trouble() {
-                    // The library gets over it by itself. What lies behind it in the queue is taken all the same: it does
-                    // not come again, and would count as not there.
-                    trouble if trouble.passes() => continue,
-                    // What follows is not taken: what is missing before it would pass for not there.
-                    trouble => return Err(trouble),
-                },
             }
-            self.pass(offset);
-            if self.is_done() {
-                break;
+        });
+        trouble.map_or(Ok(count == most), Err)
+    }
+
+    fn took(&mut self, name: u64, message: Message<'_>, taken: &mut Taken) -> Result<(), Trouble> {
+        let offset = message.offset();
+        match message.code() {
+            Code::OK => {}
+            Code::LOCAL_PARTITION_EOF => {
+                // Behind the last event there may be the marks of transactions.
+                self.pass(offset);
+                return Ok(());
             }
-            // Fetched again after a trouble, or after a rebalance: the library may begin a little before where we are.
-            if offset < self.next {
-                continue;
-            }
-            let settled = self.holes.has(offset);
-            if !settled {
-                message.push(&mut taken.batch, &self.topic, &mut taken.headers)?;
-                taken.slots.push((name, offset));
-                self.held += 1;
-            }
-            self.next = offset + 1;
+            _ => match message.trouble() {
+                // The library gets over it by itself. What lies behind it in the queue is taken all the same: it does
+                // not come again, and would count as not there.
+                trouble if trouble.passes() => return Ok(()),
+                // What follows is not taken: what is missing before it would pass for not there.
+                trouble => return Err(trouble),
+            },
         }
-        Ok(messages.len() == most)
+        self.pass(offset);
+        // Fetched again after a trouble, or after a rebalance: the library may begin a little before where we are.
+        if self.is_done() || offset < self.next {
+            return Ok(());
+        }
+        if !self.holes.has(offset) {
+            message.push(&mut taken.batch, &self.topic, &mut taken.headers)?;
+            taken.slots.push((name, offset));
+            self.held += 1;
+        }
+        self.next = offset + 1;
+        Ok(())
     }
 
     /// There is no event before this offset that was not seen: what is between is not there.
