@@ -52,7 +52,8 @@ impl Target {
                 Sink::Stdout(Box::new(Screen::open(printer)?))
             }
             Target::Copy(copying) => {
-                let window = Window::default();
+                // What is copied is in memory twice.
+                let window = Window { bytes: 3 << 20, ..Window::default() };
                 let options = PublishOptions { in_flight: window.events, ..PublishOptions::default() };
                 let outbox = Outbox::new(copying.broker.publisher(options).await?, window);
                 Sink::Copy(Box::new(copying), outbox)
