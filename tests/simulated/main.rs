@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use evcat::broker::{Order, PublishOptions, Source, Start, Stop, SubscribeOptions};
+use evcat::broker::{Delivery, Order, PublishOptions, Source, Start, Stop, SubscribeOptions};
 use evcat::event::{Batch, Event, Headers, Name, Position};
-use evcat::flow::driver::{self, Ended, Everything, Handler, Judge, Report, Tell, Told, Work};
+use evcat::flow::driver::{self, Ended, Everything, Handler, Hands, Judge, Report, Tell, Told, Work};
 use evcat::flow::lanes::{Backoff, Failure, Ordering, Rules, Task, Verdict};
 use evcat::shutdown;
 use simulated::{Shape, World};
@@ -112,13 +112,13 @@ async fn judged(
 ) -> Result<Report, evcat::broker::Error> {
     let (tell, told) = mpsc::unbounded_channel();
     let rng = fastrand::Rng::with_seed(seed);
-    let handler = Box::new(Simulated { tell, seen: seen.clone(), rng, kills: HashMap::new() });
-    handled(world, handler, told, judge, stop).await
+    let hands = Hands::Lanes(Box::new(Simulated { tell, seen: seen.clone(), rng, kills: HashMap::new() }));
+    handled(world, hands, told, judge, stop).await
 }
 
 async fn handled(
     world: &World,
-    handler: Box<dyn Handler>,
+    hands: Hands,
     told: mpsc::UnboundedReceiver<Told>,
     judge: Box<dyn Judge>,
     stop: shutdown::Stop,
@@ -144,7 +144,7 @@ async fn handled(
     };
     let work = Work {
         rules,
-        handler,
+        hands,
         told,
         judge,
         bury: Box::new(bury),
@@ -165,9 +165,9 @@ struct Slow;
 
 #[async_trait::async_trait]
 impl Judge for Slow {
-    async fn judge(&mut self, events: &[Event]) -> anyhow::Result<Vec<Task>> {
+    async fn judge(&mut self, deliveries: &[Delivery]) -> anyhow::Result<Vec<Task>> {
         tokio::time::sleep(Duration::from_secs(3)).await;
-        Ok(vec![Task::Handle; events.len()])
+        Ok(vec![Task::Handle; deliveries.len()])
     }
 }
 
@@ -213,8 +213,8 @@ async fn what_is_revoked_is_broken_off_though_nothing_more_is_wanted_or_we_are_l
     for leaving in [false, true] {
         let (world, killed, stop) = (world(Shape::Log).await, Arc::default(), shutdown::Stop::manual());
         let (tell, told) = mpsc::unbounded_channel();
-        let handler = Box::new(Stuck(tell, Arc::clone(&killed)));
-        let run = handled(&world, handler, told, Box::new(Everything), stop.clone());
+        let hands = Hands::Lanes(Box::new(Stuck(tell, Arc::clone(&killed))));
+        let run = handled(&world, hands, told, Box::new(Everything), stop.clone());
         let scene = async {
             tokio::time::sleep(Duration::from_secs(5)).await;
             if leaving {

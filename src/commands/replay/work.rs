@@ -108,6 +108,7 @@ impl Hands {
                 }
                 Ok(())
             }
+            Some(Told::Passed(..)) => Ok(()),
             Some(Told::ReaderLeft) => Err(Closed::left().into()),
             Some(Told::Broken(error)) => Err(error),
             None => anyhow::bail!("the handler went away"),

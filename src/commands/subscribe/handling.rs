@@ -7,10 +7,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::args::{Handling, Plan};
-use crate::broker::{Broker, PublishOptions};
+use crate::broker::{Broker, Delivery, PublishOptions};
 use crate::commands::topics::literal;
 use crate::event::{Event, Name, cloudevents::Binding, own};
-use crate::flow::driver::Judge;
+use crate::flow::driver::{Hands, Judge};
 use crate::flow::filter::{Filter, Verdict};
 use crate::flow::handler::{self, Command, Copying, Crew, Lines, Printed, Relay};
 use crate::flow::lanes::{Failure, Task};
@@ -42,21 +42,24 @@ impl Judging {
 
 #[async_trait]
 impl Judge for Judging {
-    async fn judge(&mut self, events: &[Event]) -> anyhow::Result<Vec<Task>> {
-        let mut tasks: Vec<_> = events
-            .iter()
-            .map(|event| if self.is_for_others(event) { Task::Skip } else { Task::Handle })
-            .collect();
+    async fn judge(&mut self, deliveries: &[Delivery]) -> anyhow::Result<Vec<Task>> {
+        let task = |delivery: &Delivery| match self.is_for_others(&delivery.event) {
+            true => Task::Skip,
+            false => Task::Handle,
+        };
+        let mut tasks: Vec<_> = deliveries.iter().map(task).collect();
         if self.filter.is_empty() {
             return Ok(tasks);
         }
-        let open: Vec<_> = (0..events.len()).filter(|at| tasks[*at] == Task::Handle).collect();
-        let asked: Vec<_> = open.iter().map(|at| events[*at].clone()).collect();
+        let open: Vec<_> = (0..deliveries.len()).filter(|at| tasks[*at] == Task::Handle).collect();
+        let asked: Vec<_> = open.iter().map(|at| deliveries[*at].event.clone()).collect();
         for (at, verdict) in open.into_iter().zip(self.filter.judge(&asked, None).await?) {
             tasks[at] = match verdict {
                 Verdict::Keep => Task::Handle,
                 Verdict::Skip => Task::Skip,
-                Verdict::Failed(why) => Task::Dead(Failure::new("filter", "the filter failed").said(why)),
+                Verdict::Failed(why) => {
+                    Task::Dead(Box::new(Failure::new("filter", "the filter failed").said(why)))
+                }
             };
         }
         Ok(tasks)
@@ -88,14 +91,14 @@ impl Handling {
         plan: &Plan,
         in_flight: usize,
         several: bool,
-    ) -> anyhow::Result<Crew> {
+    ) -> anyhow::Result<Crew<Hands>> {
         let (tell, told) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         match self {
             Handling::Print { mut printer, select } => {
                 printer.show_topics(several);
                 let lines = Box::new(Printing { printer, select });
-                Ok(handler::print(Stdout::open()?, lines, tell, told, tasks))
+                Ok(handler::print(Stdout::open()?, lines, tell, told, tasks).with(Hands::Stream))
             }
             Handling::Run { program, args, worker, whole_event, timeout } => {
                 let relay = Relay::open(tell.clone(), &mut tasks)?;
@@ -109,7 +112,7 @@ impl Handling {
                     relay,
                 };
                 let begin = if worker { handler::worker } else { handler::exec };
-                Ok(begin(command, plan.concurrency, tell, told, tasks))
+                Ok(begin(command, plan.concurrency, tell, told, tasks).with(Hands::Lanes))
             }
             Handling::Copy { into, to_broker: _ } => {
                 let (endpoint, broker) =
@@ -132,7 +135,7 @@ impl Handling {
                     into,
                 };
                 let window = Window { events: in_flight, ..Window::default() };
-                Ok(handler::copy(copying, window, tell, told, tasks))
+                Ok(handler::copy(copying, window, tell, told, tasks).with(Hands::Stream))
             }
         }
     }

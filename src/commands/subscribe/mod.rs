@@ -51,8 +51,8 @@ pub async fn run(args: SubscribeArgs, session: &Session) -> anyhow::Result<Outco
     let handler_name = handling.name();
     let in_flight = plan.in_flight(&handling, judge.is_plain(), capabilities.partitions);
     let rules = Rules {
-        // What prints and what copies keeps the order received by itself.
-        concurrency: if tries { plan.concurrency } else { in_flight },
+        // What prints and what copies keeps the order received by itself, and has no lanes.
+        concurrency: if tries { plan.concurrency } else { 1 },
         ordering: if tries { plan.ordering } else { Ordering::None },
         max_attempts: if tries { plan.max_attempts } else { u32::MAX },
         backoff: plan.backoff,
@@ -64,7 +64,7 @@ pub async fn run(args: SubscribeArgs, session: &Session) -> anyhow::Result<Outco
         ..Rules::default()
     };
     let crew = handling.begin(target, session, &plan, in_flight, several).await?;
-    let handler::Crew { handler, told, tasks } = crew;
+    let handler::Crew { handler: hands, told, tasks } = crew;
     let options = SubscribeOptions {
         stop: if plan.no_follow { Stop::Now } else { Stop::Never },
         in_flight,
@@ -91,7 +91,7 @@ pub async fn run(args: SubscribeArgs, session: &Session) -> anyhow::Result<Outco
     };
     let work = Work {
         rules,
-        handler,
+        hands,
         told,
         judge: Box::new(judge),
         bury: Box::new(bury),

@@ -12,6 +12,7 @@ pub use report::{Ended, Progress, Report};
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,11 +20,37 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 
 use super::lanes::{Action, Death, Lanes, Reason, Rules, Settled, Task, Verdict};
-use crate::broker::{Result, Subscription, Token};
+use crate::broker::{Delivery, Result, Subscription, Token};
 use crate::event::Event;
 use crate::shutdown::Stop;
 use receiving::{Arrived, Receiving};
 use settling::Settling;
+
+/// What handles, and how it wants the events.
+pub enum Hands {
+    /// One at a time in each lane.
+    Lanes(Box<dyn Handler>),
+    /// As they come; it answers in that order.
+    Stream(Pass),
+}
+
+impl Hands {
+    fn act(&mut self, action: Action) {
+        match (self, action) {
+            (Hands::Lanes(handler), Action::Start { lane, event, attempt }) => {
+                handler.start(lane, event, attempt)
+            }
+            (Hands::Lanes(handler), Action::Kill(lane)) => handler.kill(lane),
+            (Hands::Stream(pass), Action::Pass(events)) => pass(events),
+            // The rules say which of them it is.
+            _ => {}
+        }
+    }
+}
+
+/// Takes events to be handled in this order, after those of the call before; returns at once. What becomes of them is said
+/// through the channel that was made with it. What has been taken cannot be called back.
+pub type Pass = Box<dyn FnMut(Arc<[Event]>) + Send>;
 
 /// Handles events, one at a time in each lane. What becomes of them is said through the channel that was made with it.
 pub trait Handler: Send {
@@ -39,20 +66,22 @@ pub trait Handler: Send {
 pub enum Told {
     /// This lane has ended and is idle again.
     Finished(usize, Verdict),
+    /// So many more of what passed have ended.
+    Passed(usize, Verdict),
     /// Nobody reads our output any more: stop, settle, be content.
     ReaderLeft,
     /// Nothing can be handled any more.
     Broken(anyhow::Error),
 }
 
-/// How the driver is told; unbounded, because each lane says one thing for each thing it was asked.
+/// How the driver is told; unbounded, because each event is answered once.
 pub type Tell = mpsc::UnboundedSender<Told>;
 
 /// Says which deliveries are to be handled. Called with what was received together; may take its time.
 #[async_trait::async_trait]
 pub trait Judge: Send {
-    /// One answer per event, in order.
-    async fn judge(&mut self, events: &[Event]) -> anyhow::Result<Vec<Task>>;
+    /// One answer per delivery, in order.
+    async fn judge(&mut self, deliveries: &[Delivery]) -> anyhow::Result<Vec<Task>>;
 }
 
 /// Handles everything.
@@ -60,8 +89,8 @@ pub struct Everything;
 
 #[async_trait::async_trait]
 impl Judge for Everything {
-    async fn judge(&mut self, events: &[Event]) -> anyhow::Result<Vec<Task>> {
-        Ok(vec![Task::Handle; events.len()])
+    async fn judge(&mut self, deliveries: &[Delivery]) -> anyhow::Result<Vec<Task>> {
+        Ok(vec![Task::Handle; deliveries.len()])
     }
 }
 
@@ -70,7 +99,7 @@ pub struct Work<'a> {
     /// How.
     pub rules: Rules,
     /// What handles.
-    pub handler: Box<dyn Handler>,
+    pub hands: Hands,
     /// What it says.
     pub told: mpsc::UnboundedReceiver<Told>,
     /// What is to be handled.
@@ -123,7 +152,7 @@ type Extending<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 struct Driver<'a> {
     subscription: &'a dyn Subscription,
     lanes: Lanes,
-    handler: Box<dyn Handler>,
+    hands: Hands,
     told: mpsc::UnboundedReceiver<Told>,
     settling: Settling<'a>,
     receiving: Receiving<'a>,
@@ -160,7 +189,7 @@ impl<'a> Driver<'a> {
     ) -> Driver<'a> {
         let Work {
             rules,
-            handler,
+            hands,
             told,
             judge,
             bury,
@@ -176,8 +205,8 @@ impl<'a> Driver<'a> {
         let now = Instant::now();
         Driver {
             subscription,
-            lanes: Lanes::new(rules, fastrand::f64),
-            handler,
+            lanes: Lanes::new(Rules { passes: matches!(hands, Hands::Stream(_)), ..rules }, fastrand::f64),
+            hands,
             told,
             settling: Settling::new(subscription, bury, counts_tries),
             receiving: Receiving::new(subscription, judge),
@@ -250,8 +279,7 @@ impl<'a> Driver<'a> {
     fn act(&mut self) {
         while let Some(action) = self.lanes.next_action() {
             match action {
-                Action::Start { lane, event, attempt } => self.handler.start(lane, event, attempt),
-                Action::Kill(lane) => self.handler.kill(lane),
+                Action::Start { .. } | Action::Kill(_) | Action::Pass(_) => self.hands.act(action),
                 Action::Settle(token, settled) => self.settling.push(token, settled),
                 Action::Waiting { event, next, wait, failure } => {
                     self.report.retried += 1;
@@ -287,9 +315,9 @@ impl<'a> Driver<'a> {
     fn arrive(&mut self, arrived: anyhow::Result<Arrived>) {
         let now = Instant::now();
         match arrived {
-            Ok(Arrived::Deliveries(deliveries)) => {
+            Ok(Arrived::Deliveries(deliveries, tasks)) => {
                 self.busy_at = now;
-                self.lanes.delivered(deliveries);
+                self.lanes.delivered(deliveries.into_iter().zip(tasks));
             }
             Ok(Arrived::Revoking(tokens)) => {
                 // The last tenth is for the settles.
@@ -312,6 +340,10 @@ impl<'a> Driver<'a> {
             Told::Finished(lane, verdict) => {
                 self.busy_at = Instant::now();
                 self.lanes.finished(self.busy_at.into_std(), lane, verdict);
+            }
+            Told::Passed(count, verdict) => {
+                self.busy_at = Instant::now();
+                self.lanes.passed(count, &verdict);
             }
             Told::ReaderLeft => self.end(Ended::ReaderLeft),
             Told::Broken(error) => self.end(Ended::Failed(error)),

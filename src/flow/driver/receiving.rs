@@ -10,7 +10,8 @@ use crate::flow::lanes::Task;
 
 /// What arrived.
 pub enum Arrived {
-    Deliveries(Vec<(Delivery, Task)>),
+    /// One task for each.
+    Deliveries(Vec<Delivery>, Vec<Task>),
     Revoking(Vec<Token>),
     Lost(Vec<Token>),
     End,
@@ -96,10 +97,9 @@ async fn receive(
     Ok(match subscription.receive().await? {
         Received::Deliveries(deliveries) => {
             set(unjudged, deliveries.iter().map(|delivery| delivery.token).collect());
-            let events: Vec<_> = deliveries.iter().map(|delivery| delivery.event.clone()).collect();
-            let tasks = judge.judge(&events).await?;
+            let tasks = judge.judge(&deliveries).await?;
             anyhow::ensure!(tasks.len() == deliveries.len(), "a filter answered too little");
-            Arrived::Deliveries(deliveries.into_iter().zip(tasks).collect())
+            Arrived::Deliveries(deliveries, tasks)
         }
         Received::Revoking(tokens) => Arrived::Revoking(tokens),
         Received::Lost(tokens) => Arrived::Lost(tokens),

@@ -1,13 +1,15 @@
 //! A copy into another topic, perhaps on another broker: a live, resumable bridge. An event is handled when the copy
 //! was acknowledged.
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::Crew;
 use crate::broker::{Kind, Publisher};
 use crate::event::{Batch, Event, Events, HeadersBuf, Name, Position, cloudevents, own};
-use crate::flow::driver::{Handler, Tell, Told};
+use crate::flow::driver::{Pass, Tell, Told};
 use crate::flow::lanes::{Failure, Verdict};
 use crate::flow::outbox::{Outbox, Window};
 
@@ -23,65 +25,49 @@ pub struct Copying {
     pub keep_timestamp: bool,
 }
 
-struct Copies(mpsc::UnboundedSender<(usize, Event)>);
-
-impl Handler for Copies {
-    fn start(&mut self, lane: usize, event: Event, _attempt: u32) {
-        let _ = self.0.send((lane, event));
-    }
-
-    /// What has left cannot be called back: its receipt ends it.
-    fn kill(&mut self, _lane: usize) {}
-}
-
-/// Copies, in the order of starts.
+/// Copies, in the order received. What has left cannot be called back: its receipt ends it.
 pub fn copy(
     copying: Copying,
     window: Window,
     tell: Tell,
     told: mpsc::UnboundedReceiver<Told>,
     mut tasks: JoinSet<()>,
-) -> Crew {
+) -> Crew<Pass> {
     let (give, orders) = mpsc::unbounded_channel();
     tasks.spawn(serve(copying, window, orders, tell));
-    Crew { handler: Box::new(Copies(give)), told, tasks }
+    let pass = move |events| drop(give.send(events));
+    Crew { handler: Box::new(pass), told, tasks }
 }
 
 async fn serve(
     copying: Copying,
     window: Window,
-    mut orders: mpsc::UnboundedReceiver<(usize, Event)>,
+    mut orders: mpsc::UnboundedReceiver<Arc<[Event]>>,
     tell: Tell,
 ) {
     let Copying { publisher, into, binding, keep_timestamp } = copying;
     let mut outbox = Outbox::new(publisher, window);
-    let mut some = Vec::new();
     let mut open = true;
     while open || !outbox.is_empty() {
         tokio::select! {
             Some(confirmed) = outbox.next(), if !outbox.is_empty() => {
-                let lanes: &Vec<usize> = &confirmed.tag;
-                for (lane, receipt) in lanes[confirmed.offset..].iter().zip(&confirmed.receipts) {
+                for receipt in confirmed.receipts {
                     let verdict = match receipt {
                         Ok(_) => Verdict::Ack,
                         Err(error) if matches!(error.kind(), Kind::Rejected | Kind::Invalid | Kind::Unroutable) => {
                             Verdict::Dead(Failure::new("copy", "the copy was refused").said(error.to_string()))
                         }
                         Err(error) => {
-                            let _ = tell.send(Told::Broken(error.clone().into()));
+                            let _ = tell.send(Told::Broken(error.into()));
                             Verdict::Killed
                         }
                     };
-                    let _ = tell.send(Told::Finished(*lane, verdict));
+                    let _ = tell.send(Told::Passed(1, verdict));
                 }
             }
-            count = orders.recv_many(&mut some, 1024), if open => {
-                open = count > 0;
-                let (lanes, events): (Vec<_>, Vec<_>) = some.drain(..).unzip();
-                if open {
-                    let copies = copies(&events, into.as_ref(), binding, keep_timestamp);
-                    outbox.send(copies, lanes);
-                }
+            events = orders.recv(), if open => match events {
+                Some(events) => outbox.send(copies(&events, into.as_ref(), binding, keep_timestamp), ()),
+                None => open = false,
             }
         }
     }

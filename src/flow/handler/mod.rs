@@ -25,13 +25,20 @@ use super::driver::{Handler, Told};
 use crate::event::Event;
 
 /// A handler at work, and what it says.
-pub struct Crew {
+pub struct Crew<H = Box<dyn Handler>> {
     /// Given to the driver.
-    pub handler: Box<dyn Handler>,
+    pub handler: H,
     /// Given to the driver.
     pub told: mpsc::UnboundedReceiver<Told>,
     /// What is still to end when the driver has.
     pub tasks: JoinSet<()>,
+}
+
+impl<H> Crew<H> {
+    /// The same, with the handler as the driver takes it.
+    pub fn with<T>(self, wrap: impl FnOnce(H) -> T) -> Crew<T> {
+        Crew { handler: wrap(self.handler), told: self.told, tasks: self.tasks }
+    }
 }
 
 /// Waits, not for ever, until what the handler began has ended.

@@ -1,5 +1,6 @@
 //! Printing: an event is handled when its line was written and flushed. Many lines are one write.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::Crew;
 use crate::event::Event;
-use crate::flow::driver::{Handler, Tell, Told};
+use crate::flow::driver::{Pass, Tell, Told};
 use crate::flow::lanes::{Failure, Verdict};
 use crate::output::stdout::{CHUNK, Closed, Stdout};
 
@@ -32,12 +33,6 @@ pub struct Printed {
     pub failed: Option<Failure>,
 }
 
-impl Printed {
-    fn verdict(self) -> Verdict {
-        self.failed.map_or(Verdict::Ack, Verdict::Dead)
-    }
-}
-
 /// The most events of one write.
 const MOST: usize = 1024;
 
@@ -48,106 +43,90 @@ const FEW: usize = 64;
 /// is acked.
 const GLANCE: Duration = Duration::from_millis(1);
 
-struct Printing(mpsc::UnboundedSender<(usize, Event)>);
-
-impl Handler for Printing {
-    fn start(&mut self, lane: usize, event: Event, _attempt: u32) {
-        let _ = self.0.send((lane, event));
-    }
-
-    /// What is being written cannot be called back; a reader who stopped reading is not waited for.
-    fn kill(&mut self, _lane: usize) {}
-}
-
-/// Prints to `stdout`, which must have been written by nobody else.
+/// Prints to `stdout`, which must have been written by nobody else. What is being written cannot be called back; a reader
+/// who stopped reading is not waited for.
 pub fn print(
     stdout: Stdout,
     lines: Box<dyn Lines>,
     tell: Tell,
     told: mpsc::UnboundedReceiver<Told>,
     mut tasks: JoinSet<()>,
-) -> Crew {
+) -> Crew<Pass> {
     let (give, orders) = mpsc::unbounded_channel();
     tasks.spawn(serve(stdout, lines, orders, tell));
-    Crew { handler: Box::new(Printing(give)), told, tasks }
+    let pass = move |events| drop(give.send(events));
+    Crew { handler: Box::new(pass), told, tasks }
 }
 
 async fn serve(
     mut stdout: Stdout,
     mut lines: Box<dyn Lines>,
-    mut orders: mpsc::UnboundedReceiver<(usize, Event)>,
+    mut orders: mpsc::UnboundedReceiver<Arc<[Event]>>,
     tell: Tell,
 ) {
-    let mut some = Vec::new();
     let mut printed = Vec::new();
-    let mut written = 0;
-    let finished = |lanes: &[usize], verdict: Verdict| {
-        for lane in lanes {
-            let _ = tell.send(Told::Finished(*lane, verdict.clone()));
-        }
-    };
-    let accounted = |lanes: &[usize], printed: std::vec::Drain<Printed>| {
-        for (lane, printed) in lanes.iter().zip(printed) {
-            let _ = tell.send(Told::Finished(*lane, printed.verdict()));
-        }
-    };
     let mut most = 1;
     loop {
-        let got = tokio::select! {
+        let events = tokio::select! {
             biased;
-            got = orders.recv_many(&mut some, MOST) => got,
+            events = orders.recv() => events,
             // While nothing comes, too: nobody would read the next one.
-            closed = stdout.closed() => {
-                let _ = tell.send(ended(closed));
-                while let Some((lane, _)) = orders.recv().await {
-                    finished(&[lane], Verdict::Killed);
-                }
-                return;
-            }
+            closed = stdout.closed() => return give_up(&[], ended(closed), orders, &tell).await,
         };
-        if got == 0 {
-            return;
-        }
-        let (lanes, events): (Vec<_>, Vec<_>) = some.drain(..).unzip();
-        let mut from = 0;
+        let Some(events) = events else { return };
+        let mut left = &events[..];
         // What `-c` asked for, mostly: acked at once, or the broker would hand out more meanwhile.
-        let few = events.len() <= FEW;
-        while from < events.len() {
+        let few = left.len() <= FEW;
+        while !left.is_empty() {
             // Not more than a write at a time: what waits to be written is in memory twice.
             let mut bytes = 0;
             let fits = |event: &&Event| {
                 bytes += event.size();
                 bytes <= CHUNK
             };
-            let to = from
-                + events[from..].iter().take(if few { MOST } else { most }).take_while(fits).count().max(1);
+            let count = left.iter().take(if few { MOST } else { most }).take_while(fits).count().max(1);
+            let (some, rest) = left.split_at(count);
             printed.clear();
-            let told = match put(&mut stdout, &mut *lines, &events[from..to], &mut printed).await {
-                Ok(()) => {
-                    accounted(&lanes[from..to], printed.drain(..));
-                    written = stdout.written();
-                    from = to;
-                    if few || most >= MOST {
-                        continue;
-                    }
-                    most *= 2;
-                    match tokio::time::timeout(GLANCE, stdout.closed()).await {
-                        Err(_) => continue,
-                        Ok(closed) => ended(closed),
-                    }
-                }
-                Err(told) => told,
-            };
-            let here = stdout.written() - written;
-            let sure = printed.iter().take_while(|printed| printed.end as u64 <= here).count();
-            accounted(&lanes[from..from + sure], printed.drain(..sure));
-            let _ = tell.send(told);
-            finished(&lanes[from + sure..], Verdict::Killed);
-            while let Some((lane, _)) = orders.recv().await {
-                finished(&[lane], Verdict::Killed);
+            let written = stdout.written();
+            if let Err(told) = put(&mut stdout, &mut *lines, some, &mut printed).await {
+                let here = stdout.written() - written;
+                let sure = printed.iter().take_while(|printed| printed.end as u64 <= here).count();
+                account(printed.drain(..sure), &tell);
+                return give_up(&left[sure..], told, orders, &tell).await;
             }
-            return;
+            account(printed.drain(..), &tell);
+            left = rest;
+            if few || most >= MOST {
+                continue;
+            }
+            most *= 2;
+            if let Ok(closed) = tokio::time::timeout(GLANCE, stdout.closed()).await {
+                return give_up(left, ended(closed), orders, &tell).await;
+            }
         }
+    }
+}
+
+/// What was printed is handled, and what could not be is dead.
+fn account(printed: std::vec::Drain<Printed>, tell: &Tell) {
+    let mut acked = 0;
+    for Printed { failed, .. } in printed {
+        let Some(failure) = failed else {
+            acked += 1;
+            continue;
+        };
+        let _ = tell.send(Told::Passed(std::mem::take(&mut acked), Verdict::Ack));
+        let _ = tell.send(Told::Passed(1, Verdict::Dead(failure)));
+    }
+    let _ = tell.send(Told::Passed(acked, Verdict::Ack));
+}
+
+/// Nothing more can be printed, because of this: neither what is left nor what still comes.
+async fn give_up(left: &[Event], why: Told, mut orders: mpsc::UnboundedReceiver<Arc<[Event]>>, tell: &Tell) {
+    let _ = tell.send(why);
+    let _ = tell.send(Told::Passed(left.len(), Verdict::Killed));
+    while let Some(events) = orders.recv().await {
+        let _ = tell.send(Told::Passed(events.len(), Verdict::Killed));
     }
 }
 

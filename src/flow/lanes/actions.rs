@@ -1,5 +1,6 @@
 //! What goes into the lanes and what comes out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::broker::Token;
@@ -44,7 +45,7 @@ pub enum Task {
     /// Ack it: no match.
     Skip,
     /// It cannot even be judged: a dead letter.
-    Dead(Failure),
+    Dead(Box<Failure>),
 }
 
 /// How a try ended.
@@ -74,6 +75,8 @@ pub enum Action {
         /// 1 for the first try.
         attempt: u32,
     },
+    /// Hand these over, without a lane. [`Lanes::passed`](super::Lanes::passed) is to be said for them, in this order.
+    Pass(Arc<[Event]>),
     /// Settle this token; of a [`Settled::Dead`] the answer is wanted, by [`Lanes::settled`](super::Lanes::settled).
     Settle(Token, Settled),
     /// This event failed and waits for its next try.

@@ -5,9 +5,12 @@
 //! back its own later events and nobody else's. One whose event died waits until the dead letter is stored: until then
 //! the event may have to come again. Among units whose turn it is, the event received first goes first.
 //!
+//! A handler that takes events as they come ([`Rules::passes`]) has no lanes: events pass in the order received.
+//!
 //! No clock, no randomness, no broker: the driver passes time in and carries out what comes out.
 
 mod actions;
+mod passing;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -17,10 +20,11 @@ pub use actions::{Action, Death, Failure, Reason, Settled, Task, Verdict};
 pub use rules::{Backoff, Ordering, Rules};
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::time::Instant;
 
 use crate::broker::{Delivery, Token};
+use passing::Passing;
 use unit::{Item, Units};
 
 /// A lane at work.
@@ -39,6 +43,7 @@ pub struct Lanes {
     rules: Rules,
     random: Box<dyn FnMut() -> f64 + Send>,
     units: Units,
+    passing: Passing,
     lanes: Vec<Option<Running>>,
     idle: Vec<usize>,
     /// Units whose turn it is, by when their first event was received. Entries may be stale.
@@ -70,6 +75,7 @@ impl Lanes {
         let lanes = rules.concurrency.max(1);
         Lanes {
             units: Units::new(rules.ordering),
+            passing: Passing::default(),
             rules,
             random: Box::new(random),
             lanes: (0..lanes).map(|_| None).collect(),
@@ -98,18 +104,19 @@ impl Lanes {
 
     /// Whether another delivery is wanted: less than [`Rules::bytes`] are in hand.
     pub fn wants_more(&self) -> bool {
-        !self.stopping && self.units.bytes() < self.rules.bytes
+        !self.stopping && self.units.bytes() + self.passing.bytes() < self.rules.bytes
     }
 
     /// Whether nothing is in hand.
     pub fn is_idle(&self) -> bool {
-        self.units.is_empty() && self.idle.len() == self.lanes.len() && self.burying.is_empty()
+        let runs = self.idle.len() < self.lanes.len() || !self.passing.is_empty();
+        !runs && self.units.is_empty() && self.burying.is_empty()
     }
 
     /// Every token in hand and not in an [`Action::Settle`]: what a lease must be extended for.
     pub fn tokens(&self) -> Vec<Token> {
         let running = self.lanes.iter().flatten().filter(|running| !running.lost);
-        let held = self.units.tokens().chain(self.left.iter().copied());
+        let held = self.units.tokens().chain(self.passing.tokens()).chain(self.left.iter().copied());
         running.map(|running| running.item.token).chain(held).collect()
     }
 
@@ -121,6 +128,7 @@ impl Lanes {
 
     /// Events were handed to us, in order per key.
     pub fn delivered(&mut self, deliveries: impl IntoIterator<Item = (Delivery, Task)>) {
+        let mut passing = Vec::new();
         for (delivery, task) in deliveries {
             if self.stopping {
                 self.actions.push_back(Action::Settle(delivery.token, Settled::Release));
@@ -128,10 +136,40 @@ impl Lanes {
             }
             let seq = self.received;
             self.received += 1;
-            if let Some(unit) = self.units.add(Item::new(delivery, task, seq)) {
+            if task == Task::Handle && self.passes(&delivery) {
+                self.admitted += 1;
+                passing.push((delivery, seq));
+            } else if let Some(unit) = self.units.add(Item::new(delivery, task, seq)) {
                 self.ready.push(Reverse((seq, unit)));
             }
         }
+        self.pass(passing);
+        self.pump();
+    }
+
+    /// So many more that passed have ended, the oldest.
+    pub fn passed(&mut self, count: usize, verdict: &Verdict) {
+        let mut passing = std::mem::take(&mut self.passing);
+        passing.answered(count, |slot, event| match verdict {
+            _ if slot.lost => self.unadmit(),
+            Verdict::Ack => {
+                self.settle(slot.token, Settled::Ack);
+                self.dead_in_a_row = 0;
+                self.handled();
+            }
+            Verdict::Dead(failure) => {
+                let delivery = Delivery { event: event.clone(), token: slot.token, attempt: slot.base };
+                let mut item = Item::new(delivery, Task::Handle, slot.seq);
+                item.tries = 1;
+                self.dead(self.units.name(&item), item, failure.clone());
+            }
+            Verdict::Retry(_) | Verdict::Killed => self.give_back(slot.token, Settled::GiveBack),
+            Verdict::Halt(failure) => {
+                self.give_back(slot.token, Settled::Release);
+                self.stop_because(Reason::Halted(failure.clone()));
+            }
+        });
+        self.passing = passing;
         self.pump();
     }
 
@@ -206,6 +244,9 @@ impl Lanes {
     /// No longer ours: what runs is broken off, nothing of it is settled.
     pub fn lost(&mut self, tokens: &[Token]) {
         self.left.retain(|token| !tokens.contains(token));
+        if !self.passing.is_empty() {
+            self.passing.lose(&tokens.iter().copied().collect::<HashSet<_>>());
+        }
         for &token in tokens {
             if let Some(item) = self.take(token) {
                 if item.tries > 0 {
@@ -396,7 +437,7 @@ impl Lanes {
                 continue;
             }
             let worn_out = item.attempt() > self.rules.max_attempts;
-            if item.task == Task::Handle && !worn_out && self.idle.is_empty() {
+            if item.task == Task::Handle && !worn_out && self.idle.is_empty() && !self.rules.passes {
                 break;
             }
             self.ready.pop();
@@ -412,7 +453,7 @@ impl Lanes {
             match std::mem::replace(&mut item.task, Task::Handle) {
                 Task::Dead(failure) => {
                     item.tries += 1;
-                    self.dead(unit, item, failure);
+                    self.dead(unit, item, *failure);
                 }
                 _ if worn_out => {
                     // Each time whoever had it went away without a word, perhaps because of it.
@@ -428,7 +469,25 @@ impl Lanes {
         }
     }
 
+    /// Whether it passes at once: what else was received and has not begun waits for a place below the limit.
+    fn passes(&self, delivery: &Delivery) -> bool {
+        self.rules.passes
+            && self.rules.limit.is_none_or(|limit| self.admitted < limit)
+            && delivery.attempt.is_none_or(|attempt| attempt <= self.rules.max_attempts)
+    }
+
+    fn pass(&mut self, deliveries: Vec<(Delivery, u64)>) {
+        if !deliveries.is_empty() {
+            self.actions.push_back(Action::Pass(self.passing.begin(deliveries)));
+        }
+    }
+
     fn start(&mut self, unit: u64, item: Item) {
+        if self.rules.passes {
+            self.advance(unit);
+            let Item { event, token, base, seq, .. } = item;
+            return self.pass(vec![(Delivery { event, token, attempt: base }, seq)]);
+        }
         let Some(lane) = self.idle.pop() else { return };
         let (event, attempt) = (item.event.clone(), item.attempt());
         self.lanes[lane] = Some(Running { unit, item, lost: false, until: None, killed: false });

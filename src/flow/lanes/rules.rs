@@ -46,6 +46,9 @@ impl Backoff {
 pub struct Rules {
     /// Lanes: the most events being handled at a time.
     pub concurrency: usize,
+    /// The handler takes events as they come and answers in that order: they need no lane. Requires:
+    /// [`Ordering::None`].
+    pub passes: bool,
     /// Which events wait for each other.
     pub ordering: Ordering,
     /// Tries before an event is dead. `u32::MAX` where a failure cannot come from the event (printing).
@@ -68,6 +71,7 @@ impl Default for Rules {
     fn default() -> Rules {
         Rules {
             concurrency: 1,
+            passes: false,
             ordering: Ordering::Key,
             max_attempts: 5,
             backoff: Backoff::default(),

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -53,10 +53,12 @@ fn rules() -> impl Strategy<Value = Rules> {
     let ordering = prop_oneof![Just(Ordering::Key), Just(Ordering::Partition), Just(Ordering::None)];
     let retry_delay = prop::option::of(Just(Duration::from_secs(60)));
     let few = || prop::option::weighted(0.3, 1u32..6);
-    (1usize..5, ordering, 1u32..4, few(), any::<bool>(), few(), retry_delay).prop_map(
-        |(concurrency, ordering, max_attempts, max_dead, dead_letters, limit, retry_delay)| Rules {
+    let passes = prop::bool::weighted(0.3);
+    (1usize..5, passes, ordering, 1u32..4, few(), any::<bool>(), few(), retry_delay).prop_map(
+        |(concurrency, passes, ordering, max_attempts, max_dead, dead_letters, limit, retry_delay)| Rules {
             concurrency,
-            ordering,
+            passes,
+            ordering: if passes { Ordering::None } else { ordering },
             max_attempts,
             max_dead,
             dead_letters,
@@ -80,6 +82,8 @@ struct World {
     dying: Vec<Token>,
     unburied: Vec<Token>,
     running: BTreeMap<usize, Token>,
+    /// Handed over without a lane.
+    passing: VecDeque<Token>,
     killed: HashSet<usize>,
     tries: HashMap<Token, u32>,
     last_started: HashMap<u8, Token>,
@@ -101,6 +105,7 @@ impl World {
             dying: Vec::new(),
             unburied: Vec::new(),
             running: BTreeMap::new(),
+            passing: VecDeque::new(),
             killed: HashSet::new(),
             tries: HashMap::new(),
             last_started: HashMap::new(),
@@ -115,9 +120,11 @@ impl World {
         while let Some(action) = self.lanes.next_action() {
             match action {
                 Action::Start { lane, event, attempt } => self.started(lane, event, attempt)?,
+                Action::Pass(events) => self.pass(&events)?,
                 Action::Settle(token, settled) => {
                     prop_assert!(self.open.remove(&token), "{token:?} settled twice, or lost");
-                    prop_assert!(!self.running.values().any(|t| *t == token), "settled while it runs");
+                    let runs = self.running.values().chain(&self.passing).any(|t| *t == token);
+                    prop_assert!(!runs, "settled while it runs");
                     match settled {
                         Settled::Ack => self.handled += 1,
                         Settled::Dead(death) => {
@@ -151,7 +158,7 @@ impl World {
                         |token: &Token| self.unburied.iter().any(|t| t < token && self.is_same(t, token));
                     prop_assert!(open.all(behind), "done with work in hand");
                     prop_assert!(
-                        self.running.is_empty() && self.dying.is_empty(),
+                        self.running.is_empty() && self.passing.is_empty() && self.dying.is_empty(),
                         "done with work under way"
                     );
                     self.done = true;
@@ -169,7 +176,22 @@ impl World {
         Ok(())
     }
 
+    fn pass(&mut self, events: &[Event]) -> Result<(), TestCaseError> {
+        prop_assert!(self.rules.passes && !self.stopping && !self.done, "passed after the stop");
+        for event in events {
+            let token = Token(event.position().offset().unwrap() as u64);
+            prop_assert!(self.open.contains(&token), "passed what is settled or lost");
+            prop_assert!(self.passing.back().is_none_or(|last| *last < token), "out of order");
+            self.passing.push_back(token);
+        }
+        if let Some(limit) = self.rules.limit {
+            prop_assert!(self.handled + self.passing.len() as u64 <= limit);
+        }
+        Ok(())
+    }
+
     fn started(&mut self, lane: usize, event: Event, attempt: u32) -> Result<(), TestCaseError> {
+        prop_assert!(!self.rules.passes, "there are no lanes");
         prop_assert!(!self.stopping && !self.done, "started after the stop");
         let token = Token(event.position().offset().unwrap() as u64);
         prop_assert!(self.open.contains(&token), "started what is settled or lost");
@@ -206,7 +228,7 @@ impl World {
                     self.keys.insert(token, key);
                     self.open.insert(token);
                     let task = match task {
-                        0 => Task::Dead(Failure::new("filter", "no number")),
+                        0 => Task::Dead(Box::new(Failure::new("filter", "no number"))),
                         1 => Task::Skip,
                         _ => Task::Handle,
                     };
@@ -215,6 +237,15 @@ impl World {
                 self.lanes.delivered(batch);
             }
             Step::Deliver(_) => {}
+            Step::Finish(nth, verdict) if self.rules.passes => {
+                let verdict = match verdict {
+                    0..=6 => Verdict::Ack,
+                    7 => Verdict::Killed,
+                    8 => Verdict::Dead(failure()),
+                    _ => Verdict::Halt(failure()),
+                };
+                self.end(nth, &verdict);
+            }
             Step::Finish(nth, verdict) => {
                 let Some(&lane) = self.running.keys().nth(nth % self.running.len().max(1)) else {
                     return Ok(());
@@ -238,7 +269,7 @@ impl World {
                 self.lanes.revoking(self.now + Duration::from_secs(1), &tokens);
                 self.look()?;
                 for token in tokens {
-                    let runs = self.running.values().any(|t| *t == token);
+                    let runs = self.running.values().chain(&self.passing).any(|t| *t == token);
                     // Behind an event whose dead letter could not be stored: it goes back with that one, on leaving.
                     let waits = self.unburied.iter().any(|t| *t < token && self.is_same(t, &token));
                     let given_back = !self.open.contains(&token);
@@ -272,6 +303,13 @@ impl World {
             }
         }
         self.look()
+    }
+
+    /// The oldest of what passed have ended.
+    fn end(&mut self, count: usize, verdict: &Verdict) {
+        let count = count.min(self.passing.len());
+        self.passing.drain(..count);
+        self.lanes.passed(count, verdict);
     }
 
     fn finish(&mut self, lane: usize, verdict: Verdict) {
@@ -316,6 +354,10 @@ proptest! {
                 Some(lane) => {
                     let killed = world.killed.contains(&lane);
                     world.finish(lane, if killed { Verdict::Killed } else { Verdict::Ack });
+                    world.look()?;
+                }
+                None if !world.passing.is_empty() => {
+                    world.end(1, &Verdict::Ack);
                     world.look()?;
                 }
                 None if !world.dying.is_empty() => world.step(Step::Bury(0, true))?,

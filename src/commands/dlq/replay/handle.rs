@@ -60,7 +60,7 @@ impl Hands {
                 }
                 Some(Told::Finished(_, Verdict::Killed)) => Ok(Err("broken off".into())),
                 // Its output goes nowhere; what it does still counts.
-                Some(Told::ReaderLeft) => continue,
+                Some(Told::ReaderLeft | Told::Passed(..)) => continue,
                 Some(Told::Broken(error)) => Err(error),
                 None => Ok(Err("the handler is gone".into())),
             };
