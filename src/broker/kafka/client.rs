@@ -81,8 +81,7 @@ impl Client {
         let raw_role = match role {
             Role::Producer => rd_kafka_type_t::RD_KAFKA_PRODUCER,
             Role::Consumer => {
-                #[cfg(all(target_os = "linux", target_env = "gnu"))]
-                crate::memory::crosses_threads();
+                crosses_threads();
                 rd_kafka_type_t::RD_KAFKA_CONSUMER
             }
         };
@@ -259,6 +258,12 @@ impl Drop for Inner {
         // Where there can be no thread the closure is dropped here, and the client with it.
         let _ = std::thread::Builder::new().name("kafka-end".into()).spawn(move || drop(last));
     }
+}
+
+/// To be said before the library allocates much on one thread that is freed on another.
+pub fn crosses_threads() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    crate::memory::crosses_threads();
 }
 
 /// OpenSSL would free its tables when the process ends, while the library's threads still use them. Asked first, it

@@ -46,6 +46,7 @@ mod sys;
 mod topics;
 mod transaction;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
@@ -96,7 +97,7 @@ pub fn capabilities(_topic: &str) -> Capabilities {
 /// Made from its URL. Behaviour: no I/O.
 pub fn open(location: &Location, surroundings: Surroundings) -> Result<Arc<dyn Broker>> {
     let settings = Settings::of(location, &surroundings)?;
-    Ok(Arc::new(Kafka { settings, admin: OnceLock::new(), groups: OnceLock::new() }))
+    Ok(Arc::new(Kafka { settings, admin: OnceLock::new(), lent: Arc::default(), groups: OnceLock::new() }))
 }
 
 /// A cluster that was named.
@@ -105,14 +106,23 @@ struct Kafka {
     settings: Settings,
     /// Made by the first question that needs one.
     admin: OnceLock<Client>,
+    /// A reader has it.
+    lent: Arc<AtomicBool>,
     /// The same, of questions about groups.
     groups: OnceLock<Client>,
 }
 
 impl Kafka {
-    /// The client that asks what is no one else's to ask.
+    /// The client that asks what is no one else's to ask. It is as a reader needs it.
     fn admin(&self) -> Result<&Client> {
-        once(&self.admin, || Client::new(Role::Producer, &self.settings, &[], &[], |_| ()))
+        once(&self.admin, || reader::client(self, false))
+    }
+
+    /// The client that has asked, for one reader to the end: to connect once more takes as long as to read ten events.
+    fn lend(&self) -> Option<Client> {
+        let client = self.admin.get()?;
+        let fits = client.reads_committed() == self.settings.reads_committed();
+        (fits && !self.lent.swap(true, Ordering::Relaxed)).then(|| client.clone())
     }
 
     /// The same to one who sees only what transactions have committed.

@@ -173,7 +173,7 @@ impl Intake {
     }
 
     /// Has none of them fetched any more, so that another intake of the same client can have them.
-    pub fn stop(self) {
+    pub fn stop(&self) {
         for lane in self.lanes.iter().filter(|lane| lane.fetch != Fetch::Never) {
             let Some(topic) = self.topics.get(&lane.topic) else { continue };
             // SAFETY: the topic is live. Waits for the library's own thread, never for the broker.

@@ -52,6 +52,13 @@ const FIXED: &[(&str, &str)] = &[
     ("enable.partition.eof", "true"),
 ];
 
+/// A client for a reader, of what is there or also of what is to come.
+pub fn client(kafka: &Kafka, follows: bool) -> Result<Client> {
+    let wait = if follows { WAIT_FOR_MORE } else { WAIT_TO_THE_END };
+    let defaults: Vec<_> = DEFAULTS.iter().copied().chain([("fetch.wait.max.ms", wait)]).collect();
+    Client::new(Role::Consumer, &kafka.settings, &defaults, FIXED, |_| ())
+}
+
 /// See [`Broker::reader`](crate::broker::Broker::reader).
 pub async fn open(kafka: &Kafka, options: ReadOptions) -> Result<Box<dyn Reader>> {
     let settled = match options.unsettled {
@@ -68,9 +75,9 @@ pub async fn begin(
     settled: HashMap<Name, Settled>,
 ) -> Result<Box<dyn Reader>> {
     let follows = options.stop == Stop::Never;
-    let wait = if follows { WAIT_FOR_MORE } else { WAIT_TO_THE_END };
-    let defaults: Vec<_> = DEFAULTS.iter().copied().chain([("fetch.wait.max.ms", wait)]).collect();
-    let client = Client::new(Role::Consumer, &kafka.settings, &defaults, FIXED, |_| ())?;
+    let lent = if follows { None } else { kafka.lend() };
+    let is_lent = lent.is_some();
+    let client = lent.map_or_else(|| client(kafka, follows), Ok)?;
     let Plan { lanes, partitions } = plan::plan(&client, &options).await?;
     let grows = follows && options.partition.is_none();
     let growth = grows.then(|| Growth::new(&client, &kafka.settings, partitions)).flatten();
@@ -91,6 +98,7 @@ pub async fn begin(
         said: false,
         fate: None,
         over: None,
+        is_lent,
         client,
     };
     for lane in lanes {
@@ -116,7 +124,17 @@ struct KafkaReader {
     /// What went wrong is being put into words.
     fate: Option<BoxFuture<'static, Result<()>>>,
     over: Option<Error>,
+    /// The client is somebody else's too, and stays.
+    is_lent: bool,
     client: Client,
+}
+
+impl Drop for KafkaReader {
+    fn drop(&mut self) {
+        if self.is_lent {
+            self.intake.stop();
+        }
+    }
 }
 
 impl KafkaReader {
