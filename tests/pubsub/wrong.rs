@@ -6,7 +6,7 @@ use std::time::Duration;
 use evcat::broker::{Kind, Start, Stop};
 use tonic::Code;
 
-use crate::{group, publish, said, stage, suite};
+use crate::{group, history, publish, said, stage, suite};
 
 #[test]
 fn an_outcome_that_nobody_knows_is_told_as_that() {
@@ -61,14 +61,7 @@ fn a_topic_that_keeps_nothing_says_how_it_would() {
     suite::run(async {
         let (_fake, broker) = stage(&[]);
         broker.create_topic("orders", &[]).await.unwrap();
-        let options = evcat::broker::ReadOptions {
-            topics: vec!["orders".into()],
-            partition: None,
-            start: Start::Earliest,
-            stop: Stop::Now,
-            unsettled: false,
-        };
-        let error = broker.reader(options).await.err().unwrap();
+        let error = broker.reader(history(&["orders"], Stop::Now)).await.err().unwrap();
         assert_eq!(error.kind(), Kind::Unsupported);
         let hint = "gcloud pubsub topics update orders --message-retention-duration=7d";
         assert!(suite::words(&error).contains(hint), "{}", suite::words(&error));

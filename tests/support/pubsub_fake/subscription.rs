@@ -76,6 +76,10 @@ impl Subscription {
         }
     }
 
+    pub fn not_acked(&self) -> usize {
+        self.backlog.len()
+    }
+
     pub fn add(&mut self, stored: Arc<Stored>) {
         self.backlog.insert(stored.number, Entry { stored, failures: 0, not_before: None, out: None });
     }
