@@ -15,7 +15,7 @@ use crate::event::Millis;
 const SERVICE: &str = "pubsub.googleapis.com";
 /// Silence that means the end. Google's service: "a response with zero messages or with an error does not necessarily
 /// indicate that there are no messages available" (<https://cloud.google.com/pubsub/docs/pull>), what was moved back in time
-/// is delivered "eventually" (<https://cloud.google.com/pubsub/docs/replay-overview>), and order is promised within a key
+/// comes "eventually", a move taking up to a minute (<https://cloud.google.com/pubsub/docs/replay-overview>), and order is promised within a key
 /// alone, so that one from behind the end says nothing of the others; nothing is certain there, and this is long. An
 /// emulator is one process that sends what it has at once.
 const QUIET: [Duration; 2] = [Duration::from_secs(10), Duration::from_millis(500)];
