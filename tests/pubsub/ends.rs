@@ -1,11 +1,14 @@
 //! Where a look and a bounded run end: at once where the server says that there is no more, and never because it hangs, or
-//! because what it sent was lost on the way.
+//! because what it sent was lost on the way, which does not lose its place in its key either.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use evcat::broker::{Broker, PublishOptions, Read, Reader, Received, Settlement, Start, Stop, Subscription};
+use evcat::broker::{
+    Broker, PublishOptions, Read, Reader, Received, Settlement, Source, Start, Stop, SubscribeOptions,
+    Subscription,
+};
 
 use crate::proxy::Proxy;
 use crate::pubsub_fake::Fake;
@@ -19,6 +22,13 @@ fn through(proxy: &Proxy) -> Arc<dyn Broker> {
 
 fn proxy(fake: &Fake) -> Proxy {
     Proxy::to(&format!("pubsub://{}", fake.address), Duration::ZERO)
+}
+
+/// A member with the shortest lease that the service knows.
+async fn hasty(broker: &Arc<dyn Broker>, source: Source, stop: Stop) -> Box<dyn Subscription> {
+    let lease = Duration::from_secs(10);
+    let options = SubscribeOptions { stop, in_flight: 10, lease, grace: lease, ordered: true };
+    broker.subscription(source, options).await.unwrap()
 }
 
 async fn fill(broker: &Arc<dyn Broker>, topic: &str, count: usize) -> BTreeSet<String> {
@@ -110,7 +120,7 @@ fn what_was_lost_on_the_way_comes_again_before_the_end() {
             let broker = through(&proxy);
             let seen = match works {
                 true => {
-                    let worker = member(&broker, shipping.clone(), Stop::Now).await;
+                    let worker = hasty(&broker, shipping.clone(), Stop::Now).await;
                     miss(&fake, &proxy, worker.receive()).await;
                     let seen = drain(&*worker).await;
                     worker.close().await.unwrap();
@@ -142,6 +152,30 @@ async fn miss<T: std::fmt::Debug>(fake: &Fake, proxy: &Proxy, comes: impl Future
     // It is sent at once.
     tokio::time::sleep(Duration::from_millis(200)).await;
     proxy.unmute();
+}
+
+#[test]
+fn what_was_lost_on_the_way_is_not_overtaken_in_its_key() {
+    suite::run(async {
+        let (fake, direct) = stage(&[]);
+        let shipping = orders(&direct).await;
+        let proxy = proxy(&fake);
+        publish(&direct, said("orders", "first")).await.unwrap();
+        let worker = hasty(&through(&proxy), shipping, Stop::Never).await;
+        miss(&fake, &proxy, worker.receive()).await;
+        publish(&direct, said("orders", "second")).await.unwrap();
+        let mut seen = Vec::new();
+        while seen.len() < 2 {
+            match tokio::time::timeout(suite::DEADLINE, worker.receive()).await.expect("both come").unwrap() {
+                Received::Deliveries(some) => {
+                    seen.extend(some.iter().map(|delivery| delivery.event.payload().unwrap().to_vec()));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(seen, [&b"first"[..], b"second"]);
+        worker.close().await.unwrap();
+    });
 }
 
 #[test]
