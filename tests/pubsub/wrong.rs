@@ -6,7 +6,8 @@ use std::time::Duration;
 use evcat::broker::{Kind, Start, Stop};
 use tonic::Code;
 
-use crate::{group, history, publish, said, stage, suite};
+use crate::rig::{Home, Running};
+use crate::{group, history, orders, publish, said, stage, suite};
 
 #[test]
 fn an_outcome_that_nobody_knows_is_told_as_that() {
@@ -109,4 +110,16 @@ fn missing_credentials_are_told_with_where_they_were_looked_for() {
     {
         assert!(words.contains(part), "{words}");
     }
+}
+
+#[test]
+fn a_lag_that_nobody_tells_is_not_waited_for() {
+    let (fake, broker) = stage(&[]);
+    suite::run(async { drop(orders(&broker).await) });
+    let home = Home::new();
+    let evcat = |args: &[&str]| Running::new(home.command(args).env("EVCAT_BROKER", fake.url("evcat"))).end();
+    let shown = evcat(&["groups", "lag"]).ok().said("does not tell how many events wait");
+    assert!(shown.out.contains("shipping"), "{}", shown.out);
+    evcat(&["groups", "lag", "shipping", "--max", "0"]).exit(2).said("--max");
+    evcat(&["groups", "lag", "shipping", "--watch"]).exit(2).said("--watch");
 }
