@@ -110,6 +110,20 @@ fn a_server_that_hangs_is_not_the_end() {
 }
 
 #[test]
+fn a_server_that_refuses_for_a_while_is_not_the_end() {
+    suite::run(async {
+        let (fake, broker) = stage(&[("topic.retention", "1d")]);
+        let shipping = orders(&broker).await;
+        let names = fill(&broker, "orders", 5).await;
+        // The pauses between them are some three seconds.
+        fake.state().fail("StreamingPull", tonic::Code::Unavailable, 6);
+        let worker = hasty(&broker, shipping, Stop::Now).await;
+        assert_eq!(drain(&*worker).await, names);
+        worker.close().await.unwrap();
+    });
+}
+
+#[test]
 fn what_was_lost_on_the_way_comes_again_before_the_end() {
     suite::run(async {
         let (fake, direct) = stage(&[("topic.retention", "1d")]);

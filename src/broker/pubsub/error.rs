@@ -112,11 +112,6 @@ pub fn is_passing(status: &Status) -> bool {
     )
 }
 
-/// Whether the connection broke under a request, so that what was answered may have been lost on its way.
-pub fn was_cut(status: &Status) -> bool {
-    std::error::Error::source(status).is_some() && !never_left(status)
-}
-
 /// Whether the request never left: there was no connection to leave by.
 pub fn never_left(status: &Status) -> bool {
     let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(status);

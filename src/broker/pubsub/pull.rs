@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tonic::{Status, Streaming};
 
-use super::error::{About, is_passing, was_cut};
+use super::error::{About, is_passing};
 use super::link::{Link, Patience};
 use super::settings::Server;
 use super::subscriptions;
@@ -122,10 +122,9 @@ impl Pull {
                         self.streams.push(stream);
                         continue;
                     }
+                    // It may have sent something before it was heard of; and while there is none, nothing can come.
                     Err(status) => {
-                        if was_cut(&status) {
-                            self.has_broken();
-                        }
+                        self.has_broken();
                         status
                     }
                 },
