@@ -8,6 +8,9 @@
 #[cfg(any(feature = "kafka", feature = "rabbitmq", feature = "aws"))]
 #[path = "support/brokers.rs"]
 mod brokers;
+#[cfg(feature = "pubsub")]
+#[path = "support/pubsub_fake/mod.rs"]
+mod pubsub_fake;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -162,7 +165,7 @@ fn the_sessions_of_the_readme_print_what_they_say() {
 
 /// The story runs as it stands on a broker that holds nothing else, where only the URL is another. What a step prints
 /// there instead stands beside words of its command.
-#[cfg(any(feature = "kafka", feature = "rabbitmq", feature = "aws"))]
+#[cfg(any(feature = "kafka", feature = "rabbitmq", feature = "aws", feature = "pubsub"))]
 fn story_on(url: &str, instead: &[(&str, &str)], last: &str) {
     let mut steps = steps(&readme());
     let begin = steps.iter().position(|step| step.command.starts_with("export EVCAT_BROKER=")).unwrap();
@@ -302,6 +305,50 @@ shipping orders - ~0 - ~0",
         ),
     ];
     story_on(aws.url(), &on_aws, &format!("{WARNING}done: 0 acked, 0 dead, 0 given back"));
+}
+
+#[cfg(feature = "pubsub")]
+#[test]
+fn the_story_of_the_readme_runs_on_pubsub_too() {
+    let server = pubsub_fake::Fake::start();
+    // An event is known by its id, and dead letters are seen by taking them, as with RabbitMQ; what is put back goes to the
+    // topic, as with Kafka, confirmed and then settled; and nobody tells how many wait.
+    const LOOKING: &str = "looking takes what waits in orders.shipping.dlq from its other readers until this ends, and counts as a delivery; all is given back";
+    let peeked = format!(
+        "{LOOKING}
+ID DIED FROM GROUP TRIES BACK KEY ERROR
+10000000000000002 TIME orders 10000000000000001 shipping 1 0 A-17 exit 65: carrier is silent
+1 of 1 (-o json has everything)"
+    );
+    let replayed = format!(
+        "{LOOKING}
+PLAN
+ from orders.shipping.dlq on local:tour.db
+ chosen 1 of 1 all of them
+ into orders 1 where they came from, marked for shipping
+ seen by email, invoice, shipping; evcat subscribe of all but shipping skips them, other programs do not
+ how stored first, then settled: a crash can put one back twice, and loses none
+run RUN on local:tour.db: 1 put back, 0 failed in DUR; 0 still wait"
+    );
+    let on_pubsub = [
+        (
+            "exit 65",
+            "carrier is silent
+TIME dead 10000000000000001 A-17 1 try, exit 65: carrier is silent -> orders.shipping.dlq 10000000000000002
+done: 0 acked, 1 dead, 0 given back",
+        ),
+        ("dlq peek", &*peeked),
+        ("dlq replay", &*replayed),
+        (
+            "groups lag",
+            "pubsub does not tell how many events wait for a group
+GROUP TOPIC MEMBERS LAG OLDEST DEAD
+email orders - - - -
+invoice orders - - - -
+shipping orders - - - -",
+        ),
+    ];
+    story_on(&server.url("evcat"), &on_pubsub, "done: 0 acked, 0 dead, 0 given back, 1 skipped");
 }
 
 #[test]

@@ -129,8 +129,9 @@ pub async fn run(args: TailArgs, session: &Session) -> anyhow::Result<Outcome> {
         (None, false) => Stop::Now,
     };
     let options = ReadOptions { topics: names, partition, start: start.clone(), stop, unsettled: false };
-    let reader = session.broker.reader(options).await?;
     printer.show_topics(topics.0.len() > 1);
+    let screen = Screen::open(printer)?;
+    let reader = session.broker.reader(options).await?;
     if session.ui.err.terminal || plan.follow {
         session.ui.status(plan.head(session, &topics, &start));
     }
@@ -139,7 +140,7 @@ pub async fn run(args: TailArgs, session: &Session) -> anyhow::Result<Outcome> {
         session,
         merge: Merge::new(reader),
         sieve: Sieve::new(filter, range),
-        screen: Screen::open(printer)?,
+        screen,
         until: plan.until,
         last,
     };

@@ -1,6 +1,6 @@
 //! Dead letters that the service itself made, and acks that came too late.
 
-use evcat::broker::{Kind, Settlement, Source, Stop};
+use evcat::broker::{Kind, STORED, Settlement, Source, Stop};
 use evcat::deadletter;
 
 use crate::{group, member, one, orders, publish, said, stage, suite};
@@ -34,6 +34,51 @@ fn what_the_service_gave_up_says_where_it_died() {
         );
         assert!(letter.origin.timestamp.is_some());
         run.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_letter_whose_group_cannot_be_looked_up_is_an_error_and_stays() {
+    suite::run(async {
+        let (fake, broker) = stage(&[]);
+        let shipping = orders(&broker).await;
+        fake.state().reconfigure("orders.shipping", |config| {
+            config.retry_policy = None;
+            config.dead_letter_policy.as_mut().unwrap().max_delivery_attempts = 5;
+        });
+        publish(&broker, said("orders", "bad")).await.unwrap();
+        for _ in 0..5 {
+            let worker = member(&broker, shipping.clone(), Stop::Never).await;
+            one(&*worker).await;
+            worker.close().await.unwrap();
+        }
+        let letters = || Source::DeadLetters { dlq: "orders.shipping.dlq".into(), chosen: None };
+        let run = member(&broker, letters(), Stop::Now).await;
+        fake.state().fail("GetSubscription", tonic::Code::PermissionDenied, 1);
+        let error = run.receive().await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Denied);
+        assert!(error.to_string().contains("orders.shipping, where a dead letter was given up"), "{error}");
+        run.close().await.unwrap();
+        let run = member(&broker, letters(), Stop::Now).await;
+        assert_eq!(deadletter::decode(&one(&*run).await.event).origin.topic.as_deref(), Some("orders"));
+        run.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_letter_that_was_put_back_and_not_acked_says_so() {
+    suite::run(async {
+        let (fake, broker) = stage(&[("exactly_once", "true")]);
+        let shipping = orders(&broker).await;
+        publish(&broker, said("orders", "x")).await.unwrap();
+        let worker = member(&broker, shipping, Stop::Never).await;
+        let held = one(&*worker).await;
+        fake.state().forget_leases("orders.shipping");
+        let copy = Settlement::Move { event: Box::new(said("orders.shipping.dlq", "x")), only: None };
+        let error = worker.settle(vec![(held.token, copy)]).await.unwrap().remove(0).unwrap_err();
+        // By which `dlq replay` knows that it need not be stored again when it comes again.
+        assert_eq!((error.kind(), error.detail().operation), (Kind::Lost, STORED), "{error}");
+        worker.close().await.unwrap();
     });
 }
 

@@ -4,11 +4,23 @@
 
 #[path = "../support/brokers.rs"]
 mod brokers;
+mod chaos;
+mod dlq;
+mod ends;
 mod foreign;
 mod leaving;
 mod letters;
+#[path = "../support/proxy.rs"]
+mod proxy;
 #[path = "../support/pubsub_fake/mod.rs"]
 mod pubsub_fake;
+#[path = "../cli/rig.rs"]
+#[allow(
+    dead_code,
+    clippy::disallowed_methods,
+    reason = "a suite takes what it needs; tests read their own variables"
+)]
+mod rig;
 #[path = "../support/suite.rs"]
 mod suite;
 mod wrong;
@@ -17,8 +29,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evcat::broker::{
-    Broker, Delivery, PublishOptions, Receipt, Received, Result, Source, Start, Stop, SubscribeOptions,
-    Subscription,
+    Broker, Delivery, PublishOptions, ReadOptions, Receipt, Received, Result, Source, Start, Stop,
+    SubscribeOptions, Subscription,
 };
 use evcat::event::{Event, HeadersBuf, Name, Position};
 
@@ -27,8 +39,7 @@ use pubsub_fake::Fake;
 /// A server, and evcat on it.
 fn stage(options: &[(&str, &str)]) -> (Fake, Arc<dyn Broker>) {
     let fake = Fake::start();
-    let options = [&[("quiet", "1s")], options].concat();
-    let broker = suite::try_broker(&fake.url("evcat"), Duration::from_secs(10), &options).unwrap();
+    let broker = suite::try_broker(&fake.url("evcat"), Duration::from_secs(10), options).unwrap();
     (fake, broker)
 }
 
@@ -44,6 +55,17 @@ async fn publish(broker: &Arc<dyn Broker>, event: Event) -> Result<Receipt> {
 
 fn group(topic: &str, group: &str) -> Source {
     Source::Group { topics: vec![topic.into()], group: group.into() }
+}
+
+/// All of a topic that keeps its events, from its beginning.
+fn history(topics: &[&str], stop: Stop) -> ReadOptions {
+    ReadOptions {
+        topics: topics.iter().map(|topic| (*topic).into()).collect(),
+        partition: None,
+        start: Start::Earliest,
+        stop,
+        unsettled: false,
+    }
 }
 
 /// A topic with a group that has a place for its dead letters.

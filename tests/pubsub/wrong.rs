@@ -6,7 +6,8 @@ use std::time::Duration;
 use evcat::broker::{Kind, Start, Stop};
 use tonic::Code;
 
-use crate::{group, publish, said, stage, suite};
+use crate::rig::{Home, Running};
+use crate::{group, history, orders, publish, said, stage, suite};
 
 #[test]
 fn an_outcome_that_nobody_knows_is_told_as_that() {
@@ -61,14 +62,7 @@ fn a_topic_that_keeps_nothing_says_how_it_would() {
     suite::run(async {
         let (_fake, broker) = stage(&[]);
         broker.create_topic("orders", &[]).await.unwrap();
-        let options = evcat::broker::ReadOptions {
-            topics: vec!["orders".into()],
-            partition: None,
-            start: Start::Earliest,
-            stop: Stop::Now,
-            unsettled: false,
-        };
-        let error = broker.reader(options).await.err().unwrap();
+        let error = broker.reader(history(&["orders"], Stop::Now)).await.err().unwrap();
         assert_eq!(error.kind(), Kind::Unsupported);
         let hint = "gcloud pubsub topics update orders --message-retention-duration=7d";
         assert!(suite::words(&error).contains(hint), "{}", suite::words(&error));
@@ -116,4 +110,16 @@ fn missing_credentials_are_told_with_where_they_were_looked_for() {
     {
         assert!(words.contains(part), "{words}");
     }
+}
+
+#[test]
+fn a_lag_that_nobody_tells_is_not_waited_for() {
+    let (fake, broker) = stage(&[]);
+    suite::run(async { drop(orders(&broker).await) });
+    let home = Home::new();
+    let evcat = |args: &[&str]| Running::new(home.command(args).env("EVCAT_BROKER", fake.url("evcat"))).end();
+    let shown = evcat(&["groups", "lag"]).ok().said("does not tell how many events wait");
+    assert!(shown.out.contains("shipping"), "{}", shown.out);
+    evcat(&["groups", "lag", "shipping", "--max", "0"]).exit(2).said("--max");
+    evcat(&["groups", "lag", "shipping", "--watch"]).exit(2).said("--watch");
 }

@@ -30,7 +30,11 @@ struct Link {
     /// Bytes towards the broker until a connection breaks; 0 never.
     breaks_after: AtomicUsize,
     broken: AtomicUsize,
+    /// Both ends of each connection, the client's first.
     open: Mutex<Vec<TcpStream>>,
+    /// Connections that were made, and of these the first that carry nothing any more.
+    made: AtomicUsize,
+    stranded: AtomicUsize,
 }
 
 impl Proxy {
@@ -41,7 +45,9 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let (mute, at_a_loss) = (AtomicBool::new(false), AtomicBool::new(false));
         let (breaks_after, broken) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let link = Link { to, delay, mute, at_a_loss, breaks_after, broken, open: Mutex::default() };
+        let (made, stranded) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let link =
+            Link { to, delay, mute, at_a_loss, breaks_after, broken, open: Mutex::default(), made, stranded };
         let link = Arc::new(link);
         let own = link.clone();
         thread::spawn(move || {
@@ -65,6 +71,20 @@ impl Proxy {
     /// From now on requests arrive and answers do not.
     pub fn mute(&self) {
         self.link.mute.store(true, Relaxed);
+    }
+
+    /// Answers arrive again, on connections that are made from now on: those there are missed some.
+    pub fn unmute(&self) {
+        self.hang_up();
+        self.link.mute.store(false, Relaxed);
+    }
+
+    /// The connections there are carry nothing any more. The broker knows, and its clients are not told.
+    pub fn strand(&self) {
+        self.link.stranded.store(self.link.made.load(Relaxed), Relaxed);
+        for ends in self.link.open.lock().unwrap().chunks(2) {
+            let _ = ends[1].shutdown(Shutdown::Both);
+        }
     }
 
     /// Whether answers are nonsense from now on.
@@ -101,11 +121,11 @@ impl Link {
         let Ok(server) = TcpStream::connect(("127.0.0.1", self.to)) else { return };
         for stream in [&client, &server] {
             stream.set_nodelay(true).unwrap();
-            self.open.lock().unwrap().push(stream.try_clone().unwrap());
         }
-        let (up, down) = (self.clone(), self.clone());
+        self.open.lock().unwrap().extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
+        let (up, down, number) = (self.clone(), self.clone(), self.made.fetch_add(1, Relaxed));
         let mut carried = 0;
-        self.pipe(client.try_clone().unwrap(), server.try_clone().unwrap(), move |bytes| {
+        self.pipe(number, client.try_clone().unwrap(), server.try_clone().unwrap(), move |bytes| {
             carried += bytes.len();
             let most = up.breaks_after.load(Relaxed);
             let goes_on = most == 0 || carried < most;
@@ -114,7 +134,7 @@ impl Link {
             }
             goes_on
         });
-        self.pipe(server, client, move |bytes| {
+        self.pipe(number, server, client, move |bytes| {
             if down.mute.load(Relaxed) {
                 bytes.clear();
             }
@@ -133,12 +153,20 @@ impl Link {
 
     /// Carries bytes one way, each so much later, until `pass` says no or somebody hangs up.
     fn pipe(
-        &self,
+        self: &Arc<Link>,
+        number: usize,
         mut from: TcpStream,
         mut to: TcpStream,
         mut pass: impl FnMut(&mut Vec<u8>) -> bool + Send + 'static,
     ) {
         let delay = self.delay;
+        // A client of a stranded connection is not told, by whichever side.
+        let hang_up = move |link: &Link, stream: &TcpStream| {
+            if number >= link.stranded.load(Relaxed) {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        };
+        let (reads, writes) = (self.clone(), self.clone());
         let (sender, receiver): (Sender<(Instant, Vec<u8>)>, Receiver<_>) = channel();
         thread::spawn(move || {
             let mut buffer = vec![0; 1 << 18];
@@ -148,7 +176,7 @@ impl Link {
                     break;
                 }
             }
-            let _ = from.shutdown(Shutdown::Both);
+            hang_up(&reads, &from);
         });
         thread::spawn(move || {
             for (due, bytes) in receiver {
@@ -157,7 +185,7 @@ impl Link {
                     break;
                 }
             }
-            let _ = to.shutdown(Shutdown::Both);
+            hang_up(&writes, &to);
         });
     }
 }

@@ -4,7 +4,7 @@
 //! A delivery is ours until a time that is counted here, from before the service was asked: Pub/Sub says of a lease that
 //! ended nothing at all, and takes an ack of it without a word.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use googleapis_tonic_google_pubsub_v1::google::pubsub::v1::{PubsubMessage, ReceivedMessage};
@@ -20,6 +20,10 @@ pub const SOURCE_TOPIC: &str = "dead_letter_source_topic";
 
 /// The shortest lease that the service knows, and the pause behind it.
 const COMES_AGAIN: Duration = Duration::from_secs(11);
+/// See [`COMES_AGAIN`].
+const LEAST_LEASE: Duration = Duration::from_secs(10);
+/// So long after it answered, what a server has had to say has come.
+const ANSWERED: Duration = Duration::from_millis(200);
 
 /// A subscription that is worked on.
 pub struct Source {
@@ -66,18 +70,22 @@ pub struct Desk {
     stop: Option<Millis>,
     quiet: Duration,
     ordered: bool,
-    ready: VecDeque<Waiting>,
-    held: HashMap<Token, Held>,
+    /// What has arrived and is not settled, by its source and id: the token that it has, or will have.
+    known: HashMap<(usize, String), Token>,
+    ready: BTreeMap<Token, Waiting>,
+    held: BTreeMap<Token, Held>,
     /// Behind the stop: given back when we leave.
-    beyond: Vec<Waiting>,
+    beyond: BTreeMap<Token, Waiting>,
     lost: Vec<Token>,
     failed: Option<Error>,
     in_hand: usize,
     /// Released, or behind the stop, since the streams began: so much of their windows will not come free again.
     stuck: usize,
     tokens: u64,
-    /// When something happened last.
+    /// When something happened last, or is still to happen.
     last: Instant,
+    /// When the server answered a question that was asked after that.
+    answered: Option<Instant>,
 }
 
 impl Desk {
@@ -97,60 +105,68 @@ impl Desk {
             stop,
             quiet,
             ordered,
-            ready: VecDeque::new(),
-            held: HashMap::new(),
-            beyond: Vec::new(),
+            known: HashMap::new(),
+            ready: BTreeMap::new(),
+            held: BTreeMap::new(),
+            beyond: BTreeMap::new(),
             lost: Vec::new(),
             failed: None,
             in_hand: 0,
             stuck: 0,
             tokens: 0,
             last: Instant::now(),
+            answered: None,
         }
     }
 
     /// The service handed these over.
     pub fn arrived(&mut self, source: usize, many: Vec<Arrived>, now: Instant) {
-        self.last = now;
+        self.stir(now);
         let until = now + self.lease;
         for arrived in many {
-            let message = arrived.received.message.as_ref();
-            let id = message.map_or("", |message| &message.message_id);
-            // It comes again while it is ours: the newest name of it is the one that counts.
-            let again = self.held.values_mut().find(|held| held.source == source && held.id == id);
-            if let Some(held) = again {
-                held.ack_id = arrived.received.ack_id;
+            let Some(message) = &arrived.received.message else { continue };
+            let known = (source, message.message_id.clone());
+            if let Some(token) = self.known.get(&known) {
+                // It comes again while it is here: the newest name of it is the one that counts.
+                if let Some(held) = self.held.get_mut(token) {
+                    held.ack_id = arrived.received.ack_id;
+                } else if let Some(waiting) = self.ready.get_mut(token).or(self.beyond.get_mut(token)) {
+                    waiting.arrived.received.ack_id = arrived.received.ack_id;
+                    waiting.until = until;
+                }
                 continue;
             }
-            let same = |waiting: &&mut Waiting| {
-                let message = waiting.arrived.received.message.as_ref();
-                waiting.source == source && message.is_some_and(|message| message.message_id == id)
-            };
-            if let Some(waiting) = self.ready.iter_mut().find(same) {
-                waiting.arrived.received.ack_id = arrived.received.ack_id;
-                waiting.until = until;
-                continue;
-            }
-            if let Some(waiting) = self.beyond.iter_mut().find(same) {
-                waiting.arrived.received.ack_id = arrived.received.ack_id;
-                continue;
-            }
-            let late =
-                message.and_then(message::published).zip(self.stop).is_some_and(|(at, stop)| at > stop);
+            let late = message::published(message).zip(self.stop).is_some_and(|(at, stop)| at > stop);
+            self.tokens += 1;
+            let token = Token(self.tokens);
+            self.known.insert(known, token);
             let waiting = Waiting { source, arrived, until };
             match late {
                 true => {
                     self.stuck += 1;
-                    self.beyond.push(waiting);
+                    self.beyond.insert(token, waiting);
                 }
-                false => self.ready.push_back(waiting),
+                false => drop(self.ready.insert(token, waiting)),
             }
         }
     }
 
-    /// Something happened that more may follow.
-    pub fn stir(&mut self, now: Instant) {
-        self.last = now;
+    /// Something happened that more may follow, or will not before then.
+    pub fn stir(&mut self, at: Instant) {
+        self.last = self.last.max(at);
+        self.answered = None;
+    }
+
+    /// A stream broke. What was under way on it is ours for the service, and comes again when that lease is over.
+    pub fn broke(&mut self, lease: Duration, now: Instant) {
+        self.stir(now + lease + COMES_AGAIN - LEAST_LEASE);
+    }
+
+    /// The server answered, and nothing has happened since it was asked, at `asked`.
+    pub fn answered(&mut self, asked: Instant, now: Instant) {
+        if self.last <= asked {
+            self.answered = Some(now);
+        }
     }
 
     /// Whether so much waits here that no more is wanted.
@@ -163,10 +179,16 @@ impl Desk {
         self.failed = Some(error);
     }
 
-    /// When the end is reached, if nothing happens before.
+    /// When it is quiet for long enough, if nothing happens before.
     pub fn end(&self) -> Option<Instant> {
         let open = self.stop.is_none() || self.in_hand > 0 || !self.ready.is_empty() || self.failed.is_some();
-        (!open).then_some(self.last + self.quiet)
+        (!open).then(|| self.answered.map_or(self.last + self.quiet, |at| at + ANSWERED))
+    }
+
+    /// Whether it is quiet for so long that the server is to be asked if it is there: one that hangs, and one that is out
+    /// of reach, is silent too.
+    pub fn is_to_ask(&self, now: Instant) -> bool {
+        self.answered.is_none() && self.end().is_some_and(|end| end <= now)
     }
 
     /// What is to be said now, if anything is.
@@ -182,27 +204,27 @@ impl Desk {
         if !deliveries.is_empty() {
             return Some(Ok(Received::Deliveries(deliveries)));
         }
-        self.end().is_some_and(|end| end <= now).then_some(Ok(Received::End))
+        let over = self.answered.is_some() && self.end().is_some_and(|end| end <= now);
+        over.then_some(Ok(Received::End))
     }
 
     fn hand_out(&mut self, now: Instant) -> Vec<Delivery> {
         let (mut batch, mut scratch, mut more) = (Batch::default(), HeadersBuf::default(), Vec::new());
         while self.in_hand < self.in_flight
-            && let Some(Waiting { source, arrived, until }) = self.ready.pop_front()
+            && let Some((token, Waiting { source, arrived, until })) = self.ready.pop_first()
         {
             let Arrived { received, source_topic } = arrived;
             let Some(message) = received.message else { continue };
+            let PubsubMessage { message_id: id, ordering_key: key, .. } = &message;
             if until <= now {
                 // Slept over: it comes again by itself.
+                self.known.remove(&(source, id.clone()));
                 continue;
             }
-            self.tokens += 1;
             self.in_hand += 1;
-            let token = Token(self.tokens);
             message::push(&mut batch, &self.sources[source].topic, &message, &mut scratch);
-            let PubsubMessage { message_id: id, ordering_key: key, .. } = message;
-            self.held
-                .insert(token, Held { source, ack_id: received.ack_id, id, key, until, released: false });
+            let (id, key, ack_id) = (id.clone(), key.clone(), received.ack_id);
+            self.held.insert(token, Held { source, ack_id, id, key, until, released: false });
             let attempt = u32::try_from(received.delivery_attempt).ok().filter(|attempt| *attempt > 0);
             more.push((token, attempt, source_topic));
         }
@@ -235,46 +257,47 @@ impl Desk {
 
     /// It is no longer ours. Answers what is given up with it.
     pub fn lose(&mut self, token: Token, now: Instant) -> Vec<Ack> {
-        let Some(held) = self.held.remove(&token) else { return Vec::new() };
-        if held.released {
+        if self.held.get(&token).is_none_or(|held| held.released) {
             return Vec::new();
         }
+        let Some(Held { source, key, .. }) = self.let_go(token) else { return Vec::new() };
         // It comes again before the end, when the service has found out too.
-        self.last = now + COMES_AGAIN;
-        self.in_hand -= 1;
+        self.stir(now + COMES_AGAIN);
         self.lost.push(token);
-        let mut with_it = Vec::new();
-        if !self.ordered || held.key.is_empty() {
-            return with_it;
+        if !self.ordered || key.is_empty() {
+            return Vec::new();
         }
-        let later: Vec<Token> = self
-            .held
-            .iter()
-            .filter(|(other, one)| {
-                **other > token && one.source == held.source && one.key == held.key && !one.released
-            })
-            .map(|(other, _)| *other)
-            .collect();
-        for other in later {
-            if let Some(one) = self.held.remove(&other) {
-                self.in_hand -= 1;
-                self.lost.push(other);
-                with_it.push((one.source, one.ack_id));
-            }
-        }
-        let key_of = |waiting: &Waiting| {
-            waiting.arrived.received.message.as_ref().is_some_and(|message| message.ordering_key == held.key)
-        };
-        let (of_key, others): (VecDeque<Waiting>, VecDeque<Waiting>) =
-            self.ready.drain(..).partition(|waiting| waiting.source == held.source && key_of(waiting));
-        self.ready = others;
-        with_it.extend(of_key.into_iter().map(|waiting| (waiting.source, waiting.arrived.received.ack_id)));
+        let behind = |(_, one): &(&Token, &Held)| one.source == source && one.key == key && !one.released;
+        let later: Vec<Token> = self.held.range(token..).filter(behind).map(|(other, _)| *other).collect();
+        self.lost.extend(&later);
+        let held = later.into_iter().filter_map(|other| self.let_go(other));
+        let mut with_it: Vec<Ack> = held.map(|held| (held.source, held.ack_id)).collect();
+        with_it.extend(self.take_back(|waiting| waiting.source == source && waiting.key() == key));
         with_it
+    }
+
+    /// What was handed out, and is not in hand any more.
+    fn let_go(&mut self, token: Token) -> Option<Held> {
+        let held = self.held.remove(&token)?;
+        self.known.remove(&(held.source, held.id.clone()));
+        self.in_hand -= usize::from(!held.released);
+        Some(held)
+    }
+
+    /// What waits and is such is not handed out.
+    fn take_back(&mut self, is_such: impl Fn(&Waiting) -> bool) -> Vec<Ack> {
+        let such = self.ready.extract_if(.., |_, waiting| is_such(waiting));
+        let mut acks = Vec::new();
+        for (_, waiting) in such {
+            self.known.remove(&(waiting.source, waiting.id().to_owned()));
+            acks.push((waiting.source, waiting.arrived.received.ack_id));
+        }
+        acks
     }
 
     /// Not handed out again while we are here; given back when we leave.
     pub fn release(&mut self, token: Token, now: Instant) {
-        self.last = now;
+        self.stir(now);
         if let Some(held) = self.held.get_mut(&token) {
             held.released = true;
             self.in_hand -= 1;
@@ -298,10 +321,8 @@ impl Desk {
 
     /// Settled.
     pub fn settled(&mut self, token: Token, now: Instant) {
-        self.last = now;
-        if self.held.remove(&token).is_some() {
-            self.in_hand -= 1;
-        }
+        self.stir(now);
+        self.let_go(token);
     }
 
     /// When the first lease of what was handed out ends.
@@ -311,10 +332,8 @@ impl Desk {
 
     /// Loses what is over. Answers what is given up with it.
     pub fn expire(&mut self, now: Instant) -> Vec<Ack> {
-        let over = |held: &Held| !held.released && held.until <= now;
-        let mut tokens: Vec<Token> =
-            self.held.iter().filter(|(_, held)| over(held)).map(|(token, _)| *token).collect();
-        tokens.sort_unstable();
+        let over = |(_, held): &(&Token, &Held)| !held.released && held.until <= now;
+        let tokens: Vec<Token> = self.held.iter().filter(over).map(|(token, _)| *token).collect();
         tokens.into_iter().flat_map(|token| self.lose(token, now)).collect()
     }
 
@@ -325,10 +344,7 @@ impl Desk {
 
     /// What waits of a source, which is not wanted now.
     pub fn give_back_waiting(&mut self, source: usize) -> Vec<Ack> {
-        let (of_source, others): (VecDeque<Waiting>, VecDeque<Waiting>) =
-            self.ready.drain(..).partition(|waiting| waiting.source == source);
-        self.ready = others;
-        of_source.into_iter().map(|waiting| (waiting.source, waiting.arrived.received.ack_id)).collect()
+        self.take_back(|waiting| waiting.source == source)
     }
 
     /// Ours for another lease, counted from `now`.
@@ -342,7 +358,7 @@ impl Desk {
 
     /// What nobody but us knows of, and must stay ours: what waits, what was released, what is behind the stop.
     pub fn kept(&self) -> Vec<Ack> {
-        let waiting = self.ready.iter().chain(&self.beyond);
+        let waiting = self.ready.values().chain(self.beyond.values());
         let released = self.held.values().filter(|held| held.released);
         waiting
             .map(|waiting| (waiting.source, waiting.arrived.received.ack_id.clone()))
@@ -353,97 +369,29 @@ impl Desk {
     /// They are ours for another lease, counted from `now`.
     pub fn kept_on(&mut self, now: Instant) {
         let until = now + self.lease;
-        self.ready.iter_mut().for_each(|waiting| waiting.until = until);
+        self.ready.values_mut().for_each(|waiting| waiting.until = until);
     }
 
     /// All that is open, in the order it came, and nothing in hand any more.
     pub fn give_back(&mut self) -> Vec<Ack> {
-        let mut held: Vec<(Token, Held)> = self.held.drain().collect();
-        held.sort_unstable_by_key(|(token, _)| *token);
+        let held = std::mem::take(&mut self.held).into_values().map(|held| (held.source, held.ack_id));
+        let waiting = [&mut self.ready, &mut self.beyond].map(std::mem::take).into_iter().flatten();
+        self.known.clear();
         self.in_hand = 0;
-        let waiting = self.ready.drain(..).chain(self.beyond.drain(..));
-        held.into_iter()
-            .map(|(_, held)| (held.source, held.ack_id))
-            .chain(waiting.map(|waiting| (waiting.source, waiting.arrived.received.ack_id)))
-            .collect()
+        held.chain(waiting.map(|(_, waiting)| (waiting.source, waiting.arrived.received.ack_id))).collect()
+    }
+}
+
+impl Waiting {
+    fn id(&self) -> &str {
+        self.arrived.received.message.as_ref().map_or("", |message| &message.message_id)
+    }
+
+    fn key(&self) -> &str {
+        self.arrived.received.message.as_ref().map_or("", |message| &message.ordering_key)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LEASE: Duration = Duration::from_secs(10);
-
-    fn desk(stop: Option<Millis>, in_flight: usize) -> Desk {
-        let source = Source { topic: "t".into(), subscription: "t.g".into() };
-        Desk::new(vec![source], in_flight, LEASE, stop, Duration::from_secs(1), true)
-    }
-
-    fn message(id: &str, key: &str, second: i64) -> Arrived {
-        let message = PubsubMessage {
-            data: b"p"[..].into(),
-            message_id: id.into(),
-            ordering_key: key.into(),
-            publish_time: Some(prost_types::Timestamp { seconds: second, nanos: 0 }),
-            ..PubsubMessage::default()
-        };
-        let received =
-            ReceivedMessage { ack_id: format!("a{id}"), message: Some(message), delivery_attempt: 0 };
-        Arrived { received, source_topic: None }
-    }
-
-    fn tokens(desk: &mut Desk, now: Instant) -> Vec<Token> {
-        match desk.say(now) {
-            Some(Ok(Received::Deliveries(all))) => all.into_iter().map(|delivery| delivery.token).collect(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn no_more_is_in_hand_than_asked_and_the_end_waits_for_silence() {
-        let (mut desk, now) = (desk(Some(5000), 2), Instant::now());
-        let all = ["1", "2", "3"].map(|id| message(id, "", 1)).into_iter().chain([message("4", "", 6)]);
-        desk.arrived(0, all.collect(), now);
-        let first = tokens(&mut desk, now);
-        assert_eq!(first.len(), 2);
-        assert!(desk.say(now).is_none());
-        first.iter().for_each(|token| desk.settled(*token, now));
-        let last = tokens(&mut desk, now);
-        assert_eq!(last.len(), 1, "the fourth lies behind the stop");
-        desk.release(last[0], now);
-        assert!(desk.say(now).is_none(), "something may come yet");
-        assert!(matches!(desk.say(now + Duration::from_secs(1)), Some(Ok(Received::End))));
-        assert_eq!(desk.give_back().len(), 2, "what was released, and what lies behind the stop");
-    }
-
-    #[test]
-    fn a_lease_that_ended_takes_the_rest_of_its_key_with_it() {
-        let (mut desk, now) = (desk(None, 3), Instant::now());
-        let all = [("1", "k"), ("2", "k"), ("3", "other"), ("4", "k")].map(|(id, key)| message(id, key, 1));
-        desk.arrived(0, all.into(), now);
-        let held = tokens(&mut desk, now);
-        desk.extended(&held[1..], now + LEASE / 2);
-        let later = now + LEASE;
-        assert!(!desk.holds(held[0], later));
-        assert!(!desk.holds(held[1], later), "it must not overtake the first");
-        assert!(desk.holds(held[2], later));
-        match desk.say(later) {
-            Some(Ok(Received::Lost(lost))) => assert_eq!(lost, held[..2]),
-            other => panic!("{other:?}"),
-        }
-        assert!(desk.kept().is_empty(), "nor the one that waited");
-    }
-
-    #[test]
-    fn what_comes_again_while_it_is_ours_is_not_handed_out_again() {
-        let (mut desk, now) = (desk(None, 5), Instant::now());
-        desk.arrived(0, vec![message("1", "", 1)], now);
-        let held = tokens(&mut desk, now);
-        let mut again = message("1", "", 1);
-        again.received.ack_id = "newer".into();
-        desk.arrived(0, vec![again], now);
-        assert!(desk.say(now).is_none());
-        assert_eq!(desk.ack_of(held[0]), Some((0, "newer".to_owned())));
-    }
-}
+#[path = "desk_tests.rs"]
+mod tests;

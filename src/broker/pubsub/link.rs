@@ -5,7 +5,7 @@
 //! crypto library with it. Its credentials are used as they are: `google-cloud-auth` knows the whole chain.
 
 use std::pin::Pin;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use google_cloud_auth::credentials::{Builder, CacheableResource, Credentials};
@@ -52,8 +52,17 @@ pub struct Clients {
 pub struct Link {
     /// What it was made from.
     pub settings: Settings,
-    clients: Clients,
+    endpoint: Endpoint,
+    connection: Mutex<Connection>,
     credentials: OnceLock<Credentials>,
+}
+
+/// The one there is now. One on which nothing is answered is given up for another: where a tunnel, a proxy or a machine
+/// between has gone, nobody says that it is over.
+#[derive(Clone)]
+struct Connection {
+    number: u64,
+    clients: Clients,
 }
 
 /// For how long the server may be away: counted from when it was there last.
@@ -62,6 +71,16 @@ pub struct Patience {
     longest: Option<Duration>,
     since: Instant,
     pause: Duration,
+}
+
+impl Clients {
+    fn on(endpoint: &Endpoint) -> Clients {
+        let channel = endpoint.connect_lazy();
+        Clients {
+            publisher: Publisher::new(channel.clone()).max_decoding_message_size(LARGEST),
+            subscriber: Subscriber::new(channel).max_decoding_message_size(LARGEST),
+        }
+    }
 }
 
 impl Patience {
@@ -107,23 +126,32 @@ impl Link {
                 .http2_keep_alive_interval(Duration::from_secs(60))
                 .keep_alive_while_idle(true),
         };
-        let channel = endpoint
+        let endpoint = endpoint
             .user_agent(concat!("evcat/", env!("CARGO_PKG_VERSION")))
             .map_err(broken)?
             .connect_timeout(TRY / 2)
             .initial_stream_window_size(WINDOW[0])
-            .initial_connection_window_size(WINDOW[1])
-            .connect_lazy();
-        let clients = Clients {
-            publisher: Publisher::new(channel.clone()).max_decoding_message_size(LARGEST),
-            subscriber: Subscriber::new(channel).max_decoding_message_size(LARGEST),
-        };
-        Ok(Link { settings: settings.clone(), clients, credentials: OnceLock::new() })
+            .initial_connection_window_size(WINDOW[1]);
+        let connection = Mutex::new(Connection { number: 0, clients: Clients::on(&endpoint) });
+        Ok(Link { settings: settings.clone(), endpoint, connection, credentials: OnceLock::new() })
     }
 
-    /// Both halves of the service.
-    pub fn clients(&self) -> Clients {
-        self.clients.clone()
+    /// Which connection it is now, counted from 0, and both halves of the service on it.
+    pub fn connection(&self) -> (u64, Clients) {
+        let Connection { number, clients } = self.current().clone();
+        (number, clients)
+    }
+
+    fn current(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives up the connection of this number, if nobody has yet.
+    fn renew(&self, number: u64) {
+        let mut current = self.current();
+        if current.number == number {
+            *current = Connection { number: number + 1, clients: Clients::on(&self.endpoint) };
+        }
     }
 
     /// Asks, and asks again while the server is away and patience lasts. `of`: `topic=projects/...`, by which Google
@@ -151,10 +179,14 @@ impl Link {
         loop {
             let refused = |error| Refusal { error, status: None };
             let request = self.request(about, of, message.clone()).await.map_err(refused)?;
-            let status = match timeout(patience.one_try(), send(self.clients.clone(), request)).await {
+            let (number, clients) = self.connection();
+            let status = match timeout(patience.one_try(), send(clients, request)).await {
                 Ok(Ok(response)) => return Ok(response.into_inner()),
                 Ok(Err(status)) => status,
-                Err(_) => Status::deadline_exceeded("takes connections and answers nothing"),
+                Err(_) => {
+                    self.renew(number);
+                    Status::deadline_exceeded("takes connections and answers nothing")
+                }
             };
             left |= is_passing(&status) && !never_left(&status);
             // What Google says of single acks of a subscription with exactly-once delivery is for the caller.

@@ -10,8 +10,15 @@ pub const ENDPOINT: (&str, &str) =
 pub const EXACTLY_ONCE: (&str, &str) =
     ("exactly_once", "groups made by evcat: with exactly-once delivery, true or false [false]");
 /// How an end is known.
-pub const QUIET: (&str, &str) =
-    ("quiet", "nothing came for so long: all there was has been read, which Pub/Sub does not tell [10s]");
+pub const QUIET: (&str, &str) = (
+    "quiet",
+    "nothing came for so long: all there was has been read, which Pub/Sub does not tell [10s; an emulator 500ms]",
+);
+/// How old what is temporary must be.
+pub const STALE: (&str, &str) = (
+    "stale",
+    "seconds without a sign of its tail after which a temporary subscription was left behind [900]",
+);
 /// How long topics that evcat makes keep their events.
 pub const RETENTION: (&str, &str) = (
     "topic.retention",
@@ -19,4 +26,4 @@ pub const RETENTION: (&str, &str) = (
 );
 
 /// All of them.
-pub const OPTIONS: &[(&str, &str)] = &[EMULATOR, ENDPOINT, EXACTLY_ONCE, QUIET, RETENTION];
+pub const OPTIONS: &[(&str, &str)] = &[EMULATOR, ENDPOINT, EXACTLY_ONCE, QUIET, RETENTION, STALE];

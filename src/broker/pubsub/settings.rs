@@ -13,6 +13,14 @@ use crate::event::Millis;
 
 /// The service for everybody.
 const SERVICE: &str = "pubsub.googleapis.com";
+/// Silence that means the end. Google's service: "a response with zero messages or with an error does not necessarily
+/// indicate that there are no messages available" (<https://cloud.google.com/pubsub/docs/pull>), what was moved back in time
+/// comes "eventually", a move taking up to a minute (<https://cloud.google.com/pubsub/docs/replay-overview>), and order is promised within a key
+/// alone, so that one from behind the end says nothing of the others; nothing is certain there, and this is long. An
+/// emulator is one process that sends what it has at once.
+const QUIET: [Duration; 2] = [Duration::from_secs(10), Duration::from_millis(500)];
+/// See [`Settings::stale`].
+const STALE: Duration = Duration::from_secs(900);
 /// How long a topic can keep its events.
 pub const RETENTION: [Duration; 2] = [Duration::from_secs(600), Duration::from_secs(31 * 24 * 3600)];
 
@@ -47,6 +55,8 @@ pub struct Settings {
     pub clock: Arc<dyn Fn() -> Millis + Send + Sync>,
     /// Silence that means the end.
     pub quiet: Duration,
+    /// So long without a sign of its tail, a temporary subscription was left behind.
+    pub stale: Duration,
     /// For topics that evcat makes.
     pub retention: Option<Duration>,
     /// For groups that evcat makes.
@@ -93,14 +103,22 @@ impl Settings {
             Some(text) => Some(retention(text).ok_or_else(|| wrong(options::RETENTION, text, "10m to 31d"))?),
         };
         let quiet = match value(options::QUIET) {
-            None => Duration::from_secs(10),
+            None if matches!(server, Server::Emulator(_)) => QUIET[1],
+            None => QUIET[0],
             Some(text) => humantime::parse_duration(text)
                 .ok()
                 .filter(|quiet| !quiet.is_zero())
                 .ok_or_else(|| wrong(options::QUIET, text, "a duration such as 10s"))?,
         };
+        let stale = match value(options::STALE) {
+            None => STALE,
+            Some(text) => match text.parse() {
+                Ok(seconds @ 1..) => Duration::from_secs(seconds),
+                _ => return Err(wrong(options::STALE, text, "a number of seconds")),
+            },
+        };
         let (timeout, clock) = (surroundings.timeout, surroundings.clock.clone());
-        Ok(Settings { project, server, timeout, clock, quiet, retention, exactly_once })
+        Ok(Settings { project, server, timeout, clock, quiet, stale, retention, exactly_once })
     }
 
     /// What the service calls a topic.
@@ -197,6 +215,7 @@ mod tests {
             ("//p?emulator=h:1&endpoint=e", "endpoint"),
             ("//p?quiet=0s", "quiet"),
             ("//p?quiet=soon", "quiet"),
+            ("//p?stale=0", "stale"),
             ("//p?topic.retention=1m", "topic.retention"),
             ("//p?exactly_once=yes", "exactly_once"),
             ("//p?emulatr=h", "emulator"),

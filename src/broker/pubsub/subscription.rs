@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use googleapis_tonic_google_pubsub_v1::google::pubsub::v1 as api;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -17,7 +18,8 @@ use super::pull::{Outcome, acknowledge, is_transient, modify};
 use super::subscriptions::{self, short};
 use super::work::{self, Order, Shared};
 use crate::broker::{
-    Error, Kind, Receipt, Received, Result, Settlement, Source, Stop, SubscribeOptions, Subscription, Token,
+    Error, Kind, Receipt, Received, Result, STORED, Settlement, Source, Stop, SubscribeOptions, Subscription,
+    Token,
 };
 
 /// The leases that the service knows.
@@ -46,8 +48,10 @@ pub async fn open(
             return Err(abouts[0].error(Kind::Unsupported, "a subscription has no positions to stop at"));
         }
     };
+    let mut quiet = link.settings.quiet;
     for (place, about) in places.iter().zip(&abouts) {
-        exists(&link, place, about, !letters).await?;
+        let found = exists(&link, place, about, !letters).await?;
+        quiet = quiet.max(link.settings.quiet + subscriptions::least_pause(&found));
     }
     // What is published from here on lies behind the end.
     while stop.is_some_and(|stop| clock() <= stop) {
@@ -55,7 +59,7 @@ pub async fn open(
     }
     // Counted here the lease may be shorter than any that the service knows; it is never longer.
     let seconds = lease.clamp(LEASES[0], LEASES[1]).as_secs_f64().ceil() as i32;
-    let desk = Desk::new(places, in_flight, lease.min(LEASES[1]), stop, link.settings.quiet, ordered);
+    let desk = Desk::new(places, in_flight, lease.min(LEASES[1]), stop, quiet, ordered);
     let shared = Arc::new(Shared::new(desk));
     let lease = lease.min(LEASES[1]);
     let plan = work::Plan { seconds, lease, window: if letters { 0 } else { in_flight.max(1) }, letters };
@@ -110,8 +114,8 @@ fn places(link: &Link, source: Source) -> Result<(Vec<Place>, Vec<About>)> {
     }
 }
 
-/// Refuses one that is not there, or that nobody can pull.
-async fn exists(link: &Link, place: &Place, about: &About, group: bool) -> Result<()> {
+/// The subscription. Refuses one that is not there, or that nobody can pull.
+async fn exists(link: &Link, place: &Place, about: &About, group: bool) -> Result<api::Subscription> {
     let Some(found) = subscriptions::get(link, about, &place.subscription).await? else {
         return Err(match group {
             true => about.missing(),
@@ -139,7 +143,7 @@ async fn exists(link: &Link, place: &Place, about: &About, group: bool) -> Resul
         return Err(about
             .error(Kind::Unsupported, "Pub/Sub itself delivers its events elsewhere: it cannot be pulled"));
     }
-    Ok(())
+    Ok(found)
 }
 
 struct Member {
@@ -155,19 +159,35 @@ fn lost() -> Error {
     About::new("settle", "").error(Kind::Lost, "its lease ended, and the service hands the event out again")
 }
 
+/// It could not be acked. `before`: what is known of it; a receipt, if its copy is stored.
+fn not_acked(before: &Result<Option<Receipt>>, error: Error) -> Error {
+    match before {
+        Ok(Some(_)) => {
+            let words =
+                format!("it was stored, and comes again because it is not acked: {}", error.detail().message);
+            About::new(STORED, error.detail().subject.clone()).error(error.kind(), words)
+        }
+        _ => error,
+    }
+}
+
 #[async_trait]
 impl Subscription for Member {
     async fn receive(&self) -> Result<Received> {
         loop {
             let rung = self.shared.bell.notified();
-            let (said, end) = {
-                let mut desk = self.shared.desk();
-                (desk.say(Instant::now()), desk.end())
+            let (said, end, ask) = {
+                let (mut desk, now) = (self.shared.desk(), Instant::now());
+                (desk.say(now), desk.end(), desk.is_to_ask(now))
             };
             self.shared.room.notify_waiters();
             if let Some(said) = said {
                 self.shared.changed.notify_waiters();
                 return said;
+            }
+            if ask {
+                self.ask().await?;
+                continue;
             }
             tokio::select! {
                 () = rung => {}
@@ -283,6 +303,16 @@ impl Subscription for Member {
 }
 
 impl Member {
+    /// Asks the server whether it is there.
+    async fn ask(&self) -> Result<()> {
+        let asked = Instant::now();
+        for (source, about) in self.abouts.iter().enumerate() {
+            subscriptions::is_there(&self.link, about, &self.subscription(source)).await?;
+        }
+        self.shared.desk().answered(asked, Instant::now());
+        Ok(())
+    }
+
     fn subscription(&self, source: usize) -> String {
         self.shared.desk().sources[source].subscription.clone()
     }
@@ -294,8 +324,7 @@ impl Member {
             let mut desk = self.shared.desk();
             match desk.holds(token, Instant::now()).then(|| desk.ack_of(token)).flatten() {
                 Some((source, id)) => by_source.entry(source).or_default().push((at, token, id)),
-                // Stored by a move and lost since: it comes again, and is twice there.
-                None => answers[at] = Err(lost()),
+                None => answers[at] = Err(not_acked(&answers[at], lost())),
             }
         }
         for (source, mut items) in by_source {
@@ -335,11 +364,11 @@ impl Member {
                                 }
                                 _ => {
                                     desk.lose(token, Instant::now());
-                                    answers[at] = Err(lost());
+                                    answers[at] = Err(not_acked(&answers[at], lost()));
                                 }
                             },
                         },
-                        Outcome::Failed(error) => answers[at] = Err(error.clone()),
+                        Outcome::Failed(error) => answers[at] = Err(not_acked(&answers[at], error.clone())),
                     }
                 }
             }

@@ -1,5 +1,6 @@
 //! What the service calls subscriptions: asked for, made and deleted.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use googleapis_tonic_google_pubsub_v1::google::pubsub::v1 as api;
@@ -21,6 +22,8 @@ const BACKOFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)]
 const LETTERS_KEPT: Duration = Duration::from_secs(31 * 24 * 3600);
 /// Nobody looked for so long: the service deletes what was left behind. The shortest there is.
 const LEFT_BEHIND: Duration = Duration::from_secs(24 * 3600);
+/// The label of a look: the second of the last sign of its life.
+const ALIVE: &str = "evcat-alive";
 /// The lease of what nobody said any lease of, in seconds.
 const LEASE: i32 = 60;
 /// Entries of a list that are asked for at a time.
@@ -51,6 +54,11 @@ pub async fn get(link: &Link, about: &About, name: &str) -> Result<Option<api::S
         }
         Err(refusal) => Err(refusal.error),
     }
+}
+
+/// Answered by a server that is there; [`Kind::NotFound`]: the subscription is not.
+pub async fn is_there(link: &Link, about: &About, name: &str) -> Result<()> {
+    get(link, about, name).await?.map(drop).ok_or_else(|| about.missing())
 }
 
 /// All of the project.
@@ -153,21 +161,53 @@ pub fn of_letters(link: &Link, topic: &str) -> api::Subscription {
     }
 }
 
-/// That of a look. Its name tells when it was made, which the service does not.
+/// That of a look, which is alive now.
 pub fn of_look(link: &Link, topic: &str) -> api::Subscription {
-    let now = (link.settings.clock)() / 1000;
-    let name = format!("{TEMPORARY}{now}-{:016x}", fastrand::u64(..));
+    let now = (link.settings.clock)();
+    let name = format!("{TEMPORARY}{}-{:016x}", now / 1000, fastrand::u64(..));
     api::Subscription {
         expiration_policy: Some(api::ExpirationPolicy { ttl: Some(duration(LEFT_BEHIND)) }),
-        labels: [("evcat".to_owned(), "tail".to_owned())].into(),
+        labels: alive(now),
         ..lasting(link.settings.subscription(&name), link.settings.topic(topic))
     }
 }
 
-/// When the subscription of a look was made; `None`: it is none.
+fn alive(now: Millis) -> BTreeMap<String, String> {
+    [(ALIVE.to_owned(), (now / 1000).to_string())].into()
+}
+
+/// The look is alive.
+pub async fn refresh(link: &Link, about: &About, name: &str) -> Result<()> {
+    let labels = alive((link.settings.clock)());
+    let subscription = api::Subscription { name: name.to_owned(), labels, ..api::Subscription::default() };
+    let request = api::UpdateSubscriptionRequest {
+        subscription: Some(subscription),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["labels".into()] }),
+    };
+    link.call(about, &format!("subscription.name={name}"), request, |mut clients, request| {
+        Box::pin(async move { clients.subscriber.update_subscription(request).await })
+    })
+    .await
+    .map(drop)
+}
+
+/// When a look was made; `None`: it is none.
 pub fn look_made(short: &str) -> Option<Millis> {
     let (seconds, _) = short.strip_prefix(TEMPORARY)?.split_once('-')?;
     seconds.parse::<Millis>().ok()?.checked_mul(1000)
+}
+
+/// The last sign of life of a look; `None`: it is none.
+pub fn look_alive(subscription: &api::Subscription) -> Option<Millis> {
+    let made = look_made(short(&subscription.name))?;
+    let told = subscription.labels.get(ALIVE).and_then(|seconds| seconds.parse::<Millis>().ok());
+    Some(told.and_then(|seconds| seconds.checked_mul(1000)).unwrap_or(made))
+}
+
+/// The shortest pause before something that was given back is handed out again.
+pub fn least_pause(subscription: &api::Subscription) -> Duration {
+    let least = subscription.retry_policy.as_ref().and_then(|policy| policy.minimum_backoff.as_ref());
+    least.and_then(|least| Duration::try_from(*least).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -179,5 +219,12 @@ mod tests {
         assert_eq!(look_made("evcat-tail-1700000000-00ff"), Some(1_700_000_000_000));
         assert_eq!(look_made("orders.billing"), None);
         assert_eq!(look_made("evcat-tail-x-1"), None);
+        let mut look = api::Subscription {
+            name: "projects/p/subscriptions/evcat-tail-1700000000-00ff".into(),
+            ..api::Subscription::default()
+        };
+        assert_eq!(look_alive(&look), Some(1_700_000_000_000));
+        look.labels = alive(1_700_000_060_999);
+        assert_eq!(look_alive(&look), Some(1_700_000_060_000));
     }
 }

@@ -9,14 +9,11 @@ use super::error::About;
 use super::link::Link;
 use super::name::{self, Place, group_of, is_for_letters, typed};
 use super::settings::retention;
-use super::subscriptions::{self, duration, look_made, short};
+use super::subscriptions::{self, duration, look_alive, look_made, short};
 use crate::broker::{Kind, Result, TopicInfo};
 
 /// Entries of a list that are asked for at a time.
 const PAGE: i32 = 1000;
-/// The subscription of a look that is older is taken to be left behind: a tail that runs longer is not told from one
-/// that was killed.
-const LEFT_BEHIND: Duration = Duration::from_secs(3600);
 
 /// What the service knows of a topic; `None` where there is none.
 pub async fn get(link: &Link, about: &About, topic: &str) -> Result<Option<api::Topic>> {
@@ -76,9 +73,10 @@ pub async fn topics(link: &Link, glob: &str) -> Result<Vec<TopicInfo>> {
     let (topics, subscriptions) = (list(link, &about).await?, subscriptions::list(link, &about).await?);
     let mut all: Vec<TopicInfo> = topics.iter().map(|topic| of_topic(topic, &subscriptions)).collect();
     let now = (link.settings.clock)();
+    // One that is alive says so three times within it.
     let left_behind = |subscription: &&api::Subscription| {
-        let age = look_made(short(&subscription.name)).map(|made| now.saturating_sub(made));
-        age.is_some_and(|age| u128::try_from(age).is_ok_and(|age| age > LEFT_BEHIND.as_millis()))
+        let silent = look_alive(subscription).map(|alive| now.saturating_sub(alive));
+        silent.and_then(|silent| u128::try_from(silent).ok()) > Some(link.settings.stale.as_millis())
     };
     all.extend(subscriptions.iter().filter(left_behind).map(of_subscription));
     all.retain(|info| matcher.is_match(&info.name));

@@ -13,6 +13,7 @@ use super::error::About;
 use super::link::Link;
 use super::pull::{Outcome, Pull, Wish, modify};
 use super::subscriptions::{self, short};
+use crate::broker::{Error, Result};
 
 /// What Pub/Sub itself says of a dead letter: the subscription that gave it up, and its project.
 const SOURCE: [&str; 2] =
@@ -73,7 +74,6 @@ pub struct Plan {
 
 /// Begins to pull from all sources.
 pub fn begin(link: &Arc<Link>, shared: &Arc<Shared>, abouts: &[About], plan: Plan) -> Vec<Orders> {
-    let client = format!("{:032x}", fastrand::u128(..));
     let subscriptions: Vec<String> =
         shared.desk().sources.iter().map(|source| source.subscription.clone()).collect();
     let mut all = Vec::new();
@@ -83,7 +83,6 @@ pub fn begin(link: &Arc<Link>, shared: &Arc<Shared>, abouts: &[About], plan: Pla
             lease: plan.seconds,
             messages: i64::try_from(plan.window).unwrap_or(i64::MAX),
             bytes: if plan.window == 0 { 0 } else { BYTES },
-            client: client.clone(),
         };
         let (orders, received) = mpsc::unbounded_channel();
         let work = Work {
@@ -109,7 +108,7 @@ struct Work {
     /// Which source.
     at: usize,
     plan: Plan,
-    /// Topics of subscriptions that dead letters name; `None`: nobody could tell.
+    /// Topics of subscriptions that dead letters name; `None`: they have none that could be published to.
     topics: HashMap<String, Option<String>>,
 }
 
@@ -153,10 +152,19 @@ impl Work {
                 // Whatever changes what is waited for here rings.
                 () = changed => {}
                 came = self.pull.next(), if !full && !deaf && !failed => match came {
+                    Ok(messages) if messages.is_empty() => {
+                        let lease = Duration::from_secs(u64::try_from(self.plan.seconds).unwrap_or(0));
+                        self.shared.desk().broke(lease, Instant::now());
+                    }
                     Ok(messages) => {
                         let now = Instant::now();
-                        let arrived = self.arrived(messages).await;
-                        self.shared.desk().arrived(self.at, arrived, now);
+                        let (arrived, error) = self.arrived(messages).await;
+                        let mut desk = self.shared.desk();
+                        desk.arrived(self.at, arrived, now);
+                        if let Some(error) = error {
+                            failed = true;
+                            desk.fail(error);
+                        }
                         self.shared.bell.notify_one();
                     }
                     Err(error) => {
@@ -217,36 +225,45 @@ impl Work {
         }
     }
 
-    /// Dead letters say the subscription that gave them up, and not its topic, which it is asked for.
-    async fn arrived(&mut self, messages: Vec<ReceivedMessage>) -> Vec<Arrived> {
-        let mut all = Vec::with_capacity(messages.len());
+    /// Dead letters say the subscription that gave them up, and not its topic, which it is asked for. With the error of the
+    /// first that could not be asked: what has arrived is given back with the rest.
+    async fn arrived(&mut self, messages: Vec<ReceivedMessage>) -> (Vec<Arrived>, Option<Error>) {
+        let (mut all, mut failed) = (Vec::with_capacity(messages.len()), None);
         for received in messages {
-            let source_topic = match self.plan.letters {
-                true => self.source_topic(&received).await,
+            let asks = self.plan.letters && failed.is_none();
+            let source_topic = match asks {
+                true => self.source_topic(&received).await.unwrap_or_else(|error| {
+                    failed = Some(error);
+                    None
+                }),
                 false => None,
             };
             all.push(Arrived { received, source_topic });
         }
-        all
+        (all, failed)
     }
 
-    async fn source_topic(&mut self, received: &ReceivedMessage) -> Option<String> {
-        let attributes = &received.message.as_ref()?.attributes;
-        let subscription = attributes.get(SOURCE[0])?;
-        let project = attributes.get(SOURCE[1]).unwrap_or(&self.link.settings.project);
-        let full = format!("projects/{project}/subscriptions/{subscription}");
-        if let Some(known) = self.topics.get(&full) {
-            return known.clone();
-        }
-        // One of another project has a topic that cannot be published to by its name alone.
-        let ours = *project == self.link.settings.project;
-        let found = match ours {
-            true => subscriptions::get(&self.link, &self.about, &full).await.ok().flatten(),
-            false => None,
+    /// `Ok(None)`: it names no subscription, or one that is gone, has lost its topic, or is another project's, whose topic
+    /// cannot be published to by its name alone.
+    async fn source_topic(&mut self, received: &ReceivedMessage) -> Result<Option<String>> {
+        let attributes = received.message.as_ref().map(|message| &message.attributes);
+        let Some(subscription) = attributes.and_then(|attributes| attributes.get(SOURCE[0])) else {
+            return Ok(None);
         };
+        let ours = &self.link.settings.project;
+        if attributes.and_then(|attributes| attributes.get(SOURCE[1])).is_some_and(|project| project != ours)
+        {
+            return Ok(None);
+        }
+        if let Some(known) = self.topics.get(subscription) {
+            return Ok(known.clone());
+        }
+        let about = About::new("subscription", format!("{subscription}, where a dead letter was given up"));
+        let found =
+            subscriptions::get(&self.link, &about, &self.link.settings.subscription(subscription)).await?;
         let topic =
             found.map(|found| short(&found.topic).to_owned()).filter(|topic| topic != "_deleted-topic_");
-        self.topics.insert(full, topic.clone());
-        topic
+        self.topics.insert(subscription.clone(), topic.clone());
+        Ok(topic)
     }
 }

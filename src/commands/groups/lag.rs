@@ -59,7 +59,14 @@ pub(super) async fn run(session: &Session, args: LagArgs) -> anyhow::Result<Outc
             .hint("to wait until a group has caught up: evcat groups lag shipping --max 0 --for 5m")
             .into());
     }
-    session.guard(&[("groups lag", &abilities::LAG)], "")?;
+    let (needs, backend) = (max.map(|_| "--max").or(watch.then_some("--watch")), session.endpoint.backend);
+    if let Some(flag) = needs {
+        session.guard(&[(flag, &abilities::LAG)], "")?;
+    }
+    if !session.broker.capabilities("").lag {
+        // What else is known of a group is shown all the same.
+        session.ui.status(format_args!("{backend} does not tell how many events wait for a group"));
+    }
     let until = r#for.map(|wait| Instant::now() + wait);
     let pause = if watch { Duration::from_secs(2) } else { Duration::from_millis(250) };
     let mut out = Stdout::open()?;

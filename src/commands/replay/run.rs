@@ -44,6 +44,14 @@ pub struct Replay<'a> {
 impl Replay<'_> {
     /// `--dry-run`: reads, chooses, and does nothing.
     pub async fn plan(mut self, target: &Target) -> anyhow::Result<Outcome> {
+        let planned = self.look(target).await;
+        let closed = self.merge.close().await;
+        planned?;
+        closed?;
+        Ok(Outcome::Done)
+    }
+
+    async fn look(&mut self, target: &Target) -> anyhow::Result<()> {
         let places = |list: &[(Name, crate::event::Position)]| {
             let shown = |(topic, at): &(Name, _)| match self.several {
                 true => format!("{topic} {at}"),
@@ -76,8 +84,7 @@ impl Replay<'_> {
             target.words()
         );
         stdout::print(&plan)?;
-        self.merge.close().await?;
-        Ok(Outcome::Done)
+        Ok(())
     }
 
     /// Does it.
@@ -86,16 +93,16 @@ impl Replay<'_> {
         let began = Instant::now();
         let (words, fate) = (target.words(), target.done());
         let prints = matches!(target, Target::Stdout(_));
-        let mut again = None;
-        if let Target::Copy(copying) = &target {
-            copying.check(topics).await?;
-            again = Some(copying.again());
-        }
-        self.account.try_checkpoint()?;
-        let reader = self.merge.reader();
-        self.account.set_end(reader.end());
-        let bar = session.ui.bar(reader.left());
-        let mut sink = target.open(session, self.several).await?;
+        let again = if let Target::Copy(copying) = &target { Some(copying.again()) } else { None };
+        let mut sink = match self.open(target, topics).await {
+            Ok(sink) => sink,
+            Err(error) => {
+                // What looking needed is removed all the same; why it is not begun is what counts.
+                let _ = self.merge.close().await;
+                return Err(error);
+            }
+        };
+        let bar = session.ui.bar(self.merge.reader().left());
         session.stop.begin();
         let pumped = tokio::select! {
             biased;
@@ -142,6 +149,15 @@ impl Replay<'_> {
             }
             _ => Ok(Outcome::Done),
         }
+    }
+
+    async fn open(&mut self, target: Target, topics: &[Name]) -> anyhow::Result<Sink> {
+        if let Target::Copy(copying) = &target {
+            copying.check(topics).await?;
+        }
+        self.account.try_checkpoint()?;
+        self.account.set_end(self.merge.reader().end());
+        target.open(self.session, self.several).await
     }
 
     async fn pump(&mut self, sink: &mut Sink, bar: &ProgressBar) -> anyhow::Result<()> {

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio_stream::wrappers::TcpListenerStream;
 
 use service::{Api, Publisher, Subscriber};
@@ -26,11 +26,17 @@ pub use state::State;
 pub struct Shared {
     state: Mutex<State>,
     changed: Notify,
+    paused: watch::Sender<bool>,
 }
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+
+    /// Returns when it is not paused.
+    async fn goes_on(&self) {
+        let _ = self.paused.subscribe().wait_for(|paused| !paused).await;
     }
 }
 
@@ -39,8 +45,21 @@ pub struct Fake {
     /// Where it listens.
     pub address: SocketAddr,
     shared: Arc<Shared>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    running: Option<Running>,
+}
+
+struct Running {
+    stop: oneshot::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Running {
+    /// All connections end with it.
+    fn end(self) {
+        drop(self.stop);
+        let ended = self.thread.join();
+        assert!(ended.is_ok() || std::thread::panicking(), "the server did not end well");
+    }
 }
 
 impl Fake {
@@ -51,29 +70,23 @@ impl Fake {
 
     /// On this one.
     pub fn at(address: SocketAddr) -> Fake {
-        let shared = Arc::new(Shared { state: Mutex::default(), changed: Notify::new() });
-        let (stop, stopped) = oneshot::channel();
-        let (told, tell) = std::sync::mpsc::channel();
-        let serving = shared.clone();
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let listener = TcpListener::bind(address).await.unwrap();
-                told.send(listener.local_addr().unwrap()).unwrap();
-                let server = tonic::transport::Server::builder()
-                    .initial_stream_window_size(4 << 20)
-                    .initial_connection_window_size(16 << 20)
-                    .add_service(Api::<Publisher>::new(serving.clone()))
-                    .add_service(Api::<Subscriber>::new(serving))
-                    .serve_with_incoming(TcpListenerStream::new(listener));
-                tokio::select! {
-                    served = server => served.unwrap(),
-                    _ = stopped => {}
-                }
-            });
-        });
-        let address = tell.recv_timeout(Duration::from_secs(10)).expect("it listens");
-        Fake { address, shared, stop: Some(stop), thread: Some(thread) }
+        let paused = watch::Sender::new(false);
+        let shared = Arc::new(Shared { state: Mutex::default(), changed: Notify::new(), paused });
+        let (address, running) = serve(address, shared.clone());
+        Fake { address, shared, running: Some(running) }
+    }
+
+    /// Breaks all connections, listens to nobody for so long, and is there again with all that it held: what the service
+    /// has confirmed it keeps, and its leases go on.
+    pub fn restart(&mut self, away: Duration) {
+        self.running.take().unwrap().end();
+        std::thread::sleep(away);
+        self.running = Some(serve(self.address, self.shared.clone()).1);
+    }
+
+    /// From now on it takes connections and requests, and answers nothing, until it goes on.
+    pub fn pause(&self, is: bool) {
+        self.shared.paused.send_replace(is);
     }
 
     /// `pubsub://PROJECT` on it.
@@ -88,18 +101,38 @@ impl Fake {
 
     /// Waits for its end, which somebody else brings about.
     pub fn wait(mut self) {
-        if let Some(thread) = self.thread.take() {
-            thread.join().unwrap();
-        }
+        self.running.take().unwrap().thread.join().unwrap();
     }
 }
 
 impl Drop for Fake {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let ended = thread.join();
-            assert!(ended.is_ok() || std::thread::panicking(), "the server did not end well");
+        if let Some(running) = self.running.take() {
+            running.end();
         }
     }
+}
+
+fn serve(address: SocketAddr, shared: Arc<Shared>) -> (SocketAddr, Running) {
+    let (stop, stopped) = oneshot::channel();
+    let (told, tell) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind(address).await.unwrap();
+            told.send(listener.local_addr().unwrap()).unwrap();
+            let server = tonic::transport::Server::builder()
+                .initial_stream_window_size(4 << 20)
+                .initial_connection_window_size(16 << 20)
+                .add_service(Api::<Publisher>::new(shared.clone()))
+                .add_service(Api::<Subscriber>::new(shared))
+                .serve_with_incoming(TcpListenerStream::new(listener));
+            tokio::select! {
+                served = server => served.unwrap(),
+                _ = stopped => {}
+            }
+        });
+    });
+    let address = tell.recv_timeout(Duration::from_secs(10)).expect("it listens");
+    (address, Running { stop, thread })
 }

@@ -75,6 +75,7 @@ impl<S> Service<http::Request<Body>> for Api<S> {
 
 async fn answer(shared: Arc<Shared>, request: http::Request<Body>) -> http::Response<Body> {
     let method = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+    shared.goes_on().await;
     if let Some(status) = shared.state().fault(&method) {
         return status.into_http();
     }
@@ -87,6 +88,7 @@ async fn answer(shared: Arc<Shared>, request: http::Request<Body>) -> http::Resp
         "Publish" => unary(shared, request, State::publish).await,
         "CreateSubscription" => unary(shared, request, State::create_subscription).await,
         "GetSubscription" => unary(shared, request, State::get_subscription).await,
+        "UpdateSubscription" => unary(shared, request, State::update_subscription).await,
         "ListSubscriptions" => unary(shared, request, State::list_subscriptions).await,
         "DeleteSubscription" => unary(shared, request, State::delete_subscription).await,
         "Acknowledge" => unary(shared, request, State::acknowledge).await,
@@ -206,6 +208,7 @@ async fn stream(
             }
         }
         let Ok(permit) = sender.reserve().await else { return };
+        shared.goes_on().await;
         let changed = shared.changed.notified();
         let taken = shared.state().take(&name, &puller, MANY);
         match taken {

@@ -32,6 +32,7 @@ struct Topic {
     config: api::Topic,
     /// What it keeps, where it keeps.
     log: Vec<Arc<Stored>>,
+    published: usize,
 }
 
 type Answer<T> = Result<T, Status>;
@@ -45,6 +46,29 @@ impl State {
     /// The names of the subscriptions there are, short.
     pub fn subscription_names(&self) -> Vec<String> {
         self.subscriptions.keys().map(|name| name.rsplit('/').next().unwrap().to_owned()).collect()
+    }
+
+    /// How many messages were published to a topic, of this short name.
+    pub fn published(&self, short: &str) -> usize {
+        let named = |(name, _): &(&String, &Topic)| name.rsplit('/').next() == Some(short);
+        self.topics.iter().find(named).map_or(0, |(_, topic)| topic.published)
+    }
+
+    /// All that a topic keeps: id, key and payload of each message.
+    pub fn kept(&self, short: &str) -> Vec<(String, String, Vec<u8>)> {
+        let named = |(name, _): &(&String, &Topic)| name.rsplit('/').next() == Some(short);
+        let log = self.topics.iter().find(named).map(|(_, topic)| &topic.log);
+        let messages = log.into_iter().flatten().map(|stored| &stored.message);
+        let parts = |message: &api::PubsubMessage| {
+            (message.message_id.clone(), message.ordering_key.clone(), message.data.to_vec())
+        };
+        messages.map(parts).collect()
+    }
+
+    /// How many messages of a subscription are not acked.
+    pub fn not_acked(&self, short: &str) -> usize {
+        let named = |(name, _): &(&String, &Subscription)| name.rsplit('/').next() == Some(short);
+        self.subscriptions.iter().find(named).expect("it is there").1.not_acked()
     }
 
     /// How a subscription was made.
@@ -100,7 +124,8 @@ impl State {
         if let Some(kept) = &config.message_retention_duration {
             between("message_retention_duration", kept.seconds, 600, 31 * 86_400)?;
         }
-        self.topics.insert(config.name.clone(), Topic { config: config.clone(), log: Vec::new() });
+        self.topics
+            .insert(config.name.clone(), Topic { config: config.clone(), log: Vec::new(), published: 0 });
         Ok(config)
     }
 
@@ -157,10 +182,11 @@ impl State {
         for subscription in self.subscriptions.values_mut().filter(|one| one.config.topic == topic) {
             subscription.add(stored.clone());
         }
-        if let Some(topic) = self.topics.get_mut(topic)
-            && topic.config.message_retention_duration.is_some()
-        {
-            topic.log.push(stored);
+        if let Some(topic) = self.topics.get_mut(topic) {
+            topic.published += 1;
+            if topic.config.message_retention_duration.is_some() {
+                topic.log.push(stored);
+            }
         }
         id
     }
@@ -197,6 +223,19 @@ impl State {
 
     pub fn get_subscription(&mut self, request: api::GetSubscriptionRequest) -> Answer<api::Subscription> {
         self.subscription(&request.subscription).map(|subscription| subscription.config.clone())
+    }
+
+    pub fn update_subscription(
+        &mut self,
+        request: api::UpdateSubscriptionRequest,
+    ) -> Answer<api::Subscription> {
+        let wish = request.subscription.unwrap_or_default();
+        if request.update_mask.unwrap_or_default().paths != ["labels"] {
+            return Err(Status::unimplemented("labels are all that can be changed in this stand-in"));
+        }
+        let subscription = self.subscription_mut(&wish.name)?;
+        subscription.config.labels = wish.labels;
+        Ok(subscription.config.clone())
     }
 
     pub fn list_subscriptions(

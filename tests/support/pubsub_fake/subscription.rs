@@ -59,6 +59,8 @@ pub struct Subscription {
     /// Acked ones, where the subscription keeps them.
     kept: Vec<Arc<Stored>>,
     deliveries: u64,
+    /// No lease ends before this.
+    first_end: Option<Instant>,
 }
 
 /// What was delivered as often as it may be, and how often.
@@ -73,7 +75,12 @@ impl Subscription {
             out: HashMap::new(),
             kept: Vec::new(),
             deliveries: 0,
+            first_end: None,
         }
+    }
+
+    pub fn not_acked(&self) -> usize {
+        self.backlog.len()
     }
 
     pub fn add(&mut self, stored: Arc<Stored>) {
@@ -106,6 +113,7 @@ impl Subscription {
             self.deliveries += 1;
             let ack_id = format!("{number}-{}", self.deliveries);
             let until = now + puller.lease.unwrap_or(usual);
+            self.first_end = Some(self.first_end.map_or(until, |first| first.min(until)));
             *out = Some(Out {
                 ack_id: ack_id.clone(),
                 until,
@@ -186,6 +194,9 @@ impl Subscription {
 
     pub fn fail_expired(&mut self) -> Dead {
         let now = Instant::now();
+        if self.first_end.is_none_or(|first| first > now) {
+            return Vec::new();
+        }
         let over = |entry: &Entry| entry.out.as_ref().is_some_and(|out| out.until <= now);
         let expired: Vec<u64> =
             self.backlog.iter().filter(|(_, entry)| over(entry)).map(|(number, _)| *number).collect();
@@ -197,6 +208,7 @@ impl Subscription {
                 dead.extend(self.fail(number));
             }
         }
+        self.first_end = self.backlog.values().filter_map(|entry| Some(entry.out.as_ref()?.until)).min();
         dead
     }
 
@@ -230,6 +242,7 @@ impl Subscription {
                     let entry = self.backlog.get_mut(&number);
                     if let Some(out) = entry.and_then(|entry| entry.out.as_mut()) {
                         out.until = Instant::now() + lease;
+                        self.first_end = Some(self.first_end.map_or(out.until, |first| first.min(out.until)));
                     }
                 }
             }

@@ -1,7 +1,10 @@
 //! Looking: by a subscription of our own per topic, which gets what is published from now on, or is moved to a time.
 //!
 //! Pub/Sub tells neither how much there is nor where it ends. So an end is a time, fixed when the look begins, and it is
-//! reached when what was published until then has come, which is taken for so when nothing has come for a while (`quiet`).
+//! reached when what was published until then has come. That is so for certain where the server is one process, an
+//! emulator: the subscription is ours alone, nothing of it is under way, its acks were answered, and it is asked and has
+//! nothing. Google's service may have something all the same, so that there the silence before it is long (`quiet`, whose
+//! default says what it rests on).
 
 mod lane;
 
@@ -9,7 +12,6 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use async_trait::async_trait;
-use tokio::time::Instant;
 
 use super::error::About;
 use super::groups::{begin, places};
@@ -18,7 +20,7 @@ use super::name::{self, Place};
 use super::{subscriptions, topics};
 use crate::broker::{Error, Kind, Read, ReadOptions, Reader, Result, Start, Stop};
 use crate::event::{Event, Events, Name, Position};
-use lane::Lane;
+use lane::{Came, Lane};
 
 /// Events that are handed over at a time.
 const MOST: usize = 4000;
@@ -64,9 +66,8 @@ pub async fn open(link: Arc<Link>, options: ReadOptions) -> Result<Box<dyn Reade
     }
     let places = topics.iter().map(|topic| (topic.clone(), Position::Unknown)).collect();
     let fresh = start == Start::Latest;
-    let opened = Instant::now();
     let over = fresh && end.is_some();
-    Ok(Box::new(Look { link, lanes, end, places, fresh, told: false, over, opened, turn: 0, failed: None }))
+    Ok(Box::new(Look { lanes, end, places, fresh, told: false, over, turn: 0, failed: None }))
 }
 
 fn not_looked_at(about: &About, subscription: &str) -> Error {
@@ -105,7 +106,6 @@ async fn leave(lanes: Vec<Lane>) -> Result<()> {
 }
 
 struct Look {
-    link: Arc<Link>,
     lanes: Vec<Lane>,
     /// Milliseconds; what was published later is not returned.
     end: Option<i64>,
@@ -115,37 +115,24 @@ struct Look {
     /// That it has caught up was said, and nothing came since.
     told: bool,
     over: bool,
-    opened: Instant,
     /// The lane that is asked first.
     turn: usize,
     failed: Option<Error>,
 }
 
 impl Look {
-    /// When it is quiet enough, if nothing comes; `None`: something is known to come.
-    fn silence(&self) -> Option<Instant> {
-        let mut last = self.opened;
-        for lane in &self.lanes {
-            if lane.is_behind() {
-                return None;
-            }
-            last = last.max(lane.last());
-        }
-        Some(last + self.link.settings.quiet)
-    }
-
-    /// What has come, of lanes that are not held.
+    /// What has come; nothing: a lane is quiet.
     async fn came(&mut self) -> Result<Vec<Event>> {
         std::future::poll_fn(|context| {
-            let (mut events, many) = (Vec::new(), self.lanes.len());
+            let (mut events, mut quiet, many) = (Vec::new(), false, self.lanes.len());
             for step in 0..many {
                 let lane = &mut self.lanes[(self.turn + step) % many];
                 while events.len() < MOST
-                    && !lane.held
-                    && let Poll::Ready(batch) = lane.poll(context)
+                    && let Poll::Ready(came) = lane.poll(context)
                 {
-                    match batch {
-                        Ok(more) => events.extend(more),
+                    match came {
+                        Ok(Came::Events(more)) => events.extend(more),
+                        Ok(Came::Quiet) => quiet = true,
                         Err(error) if events.is_empty() => return Poll::Ready(Err(error)),
                         // After what came before it.
                         Err(error) => {
@@ -156,7 +143,7 @@ impl Look {
                 }
             }
             self.turn = self.turn.wrapping_add(1) % many.max(1);
-            if events.is_empty() { Poll::Pending } else { Poll::Ready(Ok(events)) }
+            if events.is_empty() && !quiet { Poll::Pending } else { Poll::Ready(Ok(events)) }
         })
         .await
     }
@@ -177,20 +164,16 @@ impl Reader for Look {
                 return Err(error.clone());
             }
             // Nothing is kept over this await: what came is still in its lane.
-            let silence = self.silence().filter(|_| self.end.is_some() || !self.told);
-            let came = tokio::select! {
-                biased;
-                came = self.came() => came?,
-                () = tokio::time::sleep_until(silence.unwrap_or_else(Instant::now)), if silence.is_some() => Vec::new(),
-            };
-            let end = self.end;
+            let (came, end) = (self.came().await?, self.end);
             if came.is_empty() {
-                // The lanes may have heard of something in the meantime.
-                if self.silence().is_some_and(|silence| silence <= Instant::now()) {
-                    if end.is_some() {
-                        self.over = true;
-                        return Ok(Read::End);
-                    }
+                if !self.lanes.iter().all(|lane| lane.quiet) {
+                    continue;
+                }
+                if end.is_some() {
+                    self.over = true;
+                    return Ok(Read::End);
+                }
+                if !self.told {
                     self.told = true;
                     return Ok(Read::CaughtUp);
                 }
