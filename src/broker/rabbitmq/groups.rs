@@ -105,7 +105,7 @@ pub async fn looks(settings: &Settings, link: &Link, about: &About, queue: &str)
     }
     let queues = management::queues(settings, about).await.unwrap_or_default();
     let Some(listed) = queues.iter().find(|listed| listed.name == queue) else { return usual };
-    let Some(of_queue) = limit_or_none(listed) else { return None };
+    let of_queue = limit_or_none(listed)?;
     let of_policy = match listed.policy.as_str() {
         "" => None,
         name => match management::policy(settings, about, name).await {
