@@ -183,7 +183,7 @@ Register-ArgumentCompleter -Native -CommandName 'evcat' -ScriptBlock {
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Colour on stdout and stderr, each decided by itself; NO_COLOR is heeded')
             [CompletionResult]::new('--progress', '--progress', [CompletionResultType]::ParameterName, 'Progress bars on stderr')
             [CompletionResult]::new('--no-follow', '--no-follow', [CompletionResultType]::ParameterName, 'End at the end as it is now, instead of waiting for new events')
-            [CompletionResult]::new('--browse', '--browse', [CompletionResultType]::ParameterName, 'Look into a queue all the same, where a look takes; says first what it touches')
+            [CompletionResult]::new('--browse', '--browse', [CompletionResultType]::ParameterName, 'Look into a queue all the same, where a look takes: all that waits there, given back at the end; says first what it touches')
             [CompletionResult]::new('--pretty', '--pretty', [CompletionResultType]::ParameterName, 'Indent JSON and show headers')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing but warnings and errors')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing but warnings and errors')

@@ -177,7 +177,7 @@ set edit:completion:arg-completer[evcat] = {|@words|
             cand --color 'Colour on stdout and stderr, each decided by itself; NO_COLOR is heeded'
             cand --progress 'Progress bars on stderr'
             cand --no-follow 'End at the end as it is now, instead of waiting for new events'
-            cand --browse 'Look into a queue all the same, where a look takes; says first what it touches'
+            cand --browse 'Look into a queue all the same, where a look takes: all that waits there, given back at the end; says first what it touches'
             cand --pretty 'Indent JSON and show headers'
             cand -q 'Say nothing but warnings and errors'
             cand --quiet 'Say nothing but warnings and errors'

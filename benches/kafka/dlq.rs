@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::brokers;
 use crate::measure::Bench;
+use crate::site::*;
 use crate::spent::*;
 use crate::table::Row;
 

@@ -25,6 +25,7 @@ mod measure;
 mod proxy;
 mod publish;
 mod read;
+mod site;
 mod spent;
 #[path = "../local/table.rs"]
 #[allow(dead_code, reason = "some of it is for the embedded broker")]
@@ -33,7 +34,8 @@ mod table;
 use std::fs::File;
 
 use measure::Bench;
-use spent::{Kafka, evcat, spend};
+use site::Kafka;
+use spent::{evcat, spend};
 use table::Row;
 
 /// A group of rows, by the word that chooses it.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::measure::{Bench, has, peak};
 use crate::proxy::Proxy;
+use crate::site::*;
 use crate::spent::*;
 use crate::table::{Row, Unit};
 

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::brokers;
 use crate::measure::{Bench, has, peak};
+use crate::site::*;
 use crate::spent::*;
 use crate::table::{Row, Unit};
 

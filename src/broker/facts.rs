@@ -22,6 +22,8 @@ pub struct TopicInfo {
     pub partitions: Option<u32>,
     /// Events kept; for a dead-letter topic those that are not settled.
     pub waiting: Option<Count>,
+    /// Members that take from it now, where the broker tells. What they hold may not be in `waiting` (RabbitMQ).
+    pub takers: Option<u32>,
     /// Ours, made for looking, and left behind if we were killed.
     pub temporary: bool,
     /// `TOPIC/GROUP` whose dead letters these are, where the broker knows.

@@ -6,6 +6,7 @@ pub mod completions;
 pub mod dlq;
 pub mod groups;
 pub mod help;
+mod look;
 pub mod names;
 pub mod profiles;
 pub mod publish;

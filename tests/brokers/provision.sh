@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Puts the test brokers on this machine, without Docker:  provision.sh [all | STAGE]...
-# Stages: tls kafka clients kcat trixie bookworm localstack ministack elasticmq pubsub
+# Stages: tls kafka clients kcat trixie bookworm localstack ministack elasticmq perftest pubsub
 #
 # Everything lies in $BROKERS_HOME (default: target/brokers of this project), one directory per stage. A stage whose
 # pin has not changed is left alone, so a second run costs nothing. One that cannot be had prints UNAVAILABLE and why,
 # and the others go on; with EVCAT_REQUIRE_ALL=1 the script then ends with 1.
-# Needed: openssl (tls); Java 17 and Maven (kafka, elasticmq); Python 3 with venv (clients, localstack, ministack, pubsub); Go
+# Needed: openssl (tls); Java 17 and Maven (kafka, elasticmq, perftest); Python 3 with venv (clients, localstack, ministack, pubsub); Go
 # (pubsub); kcat, which root gets from apt; root and apt (trixie and bookworm, where RabbitMQ runs).
 set -euo pipefail
 
@@ -16,7 +16,7 @@ home=$(cd "$home" && pwd)
 # shellcheck source=tests/brokers/versions.env
 . "$here/versions.env"
 
-all=(tls kafka clients kcat trixie bookworm localstack ministack elasticmq pubsub)
+all=(tls kafka clients kcat trixie bookworm localstack ministack elasticmq perftest pubsub)
 missing=0
 
 die() {
@@ -136,6 +136,16 @@ make_elasticmq() {
     [[ -f libs/elasticmq-server_3-$ELASTICMQ_VERSION.jar ]] || die "Maven ended well, but libs has no ElasticMQ"
 }
 
+# RabbitMQ's own bench, for ours.
+make_perftest() {
+    needs java
+    needs mvn
+    mvn -B -q -f "$here/rabbitmq/pom.xml" "-Dperftest.version=$PERFTEST_VERSION" \
+        "org.apache.maven.plugins:maven-dependency-plugin:$MAVEN_DEPENDENCY_PLUGIN_VERSION:copy-dependencies" \
+        -DincludeScope=runtime "-DoutputDirectory=$PWD/libs"
+    [[ -f libs/perf-test-$PERFTEST_VERSION.jar ]] || die "Maven ended well, but libs has no PerfTest"
+}
+
 # A Debian in a directory, for servers that are newer or older than this machine's: whoever starts one of them enters it
 # by chroot in a mount namespace of its own, so nothing of it is installed here and no mount outlives its process.
 make_trixie() {
@@ -196,6 +206,7 @@ run() {
         localstack) stage localstack "localstack-core $LOCALSTACK_VERSION until $LOCALSTACK_UNTIL" ;;
         ministack) stage ministack "$MINISTACK_VERSION" ;;
         elasticmq) stage elasticmq "$ELASTICMQ_VERSION" ;;
+        perftest) stage perftest "$PERFTEST_VERSION, pom $(cksum <"$here/rabbitmq/pom.xml")" ;;
         pubsub) stage pubsub "pstest $PSTEST_VERSION, google-cloud-pubsub $GOOGLE_CLOUD_PUBSUB_VERSION" ;;
         *) die "no stage '$1': all, ${all[*]}" ;;
     esac

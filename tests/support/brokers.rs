@@ -91,13 +91,45 @@ pub fn google_python() -> Result<PathBuf, String> {
 
 /// One of the programs that come with Kafka, by its class; else what is missing.
 pub fn java(class: &str) -> Result<Command, String> {
-    let libs = home().join("kafka/libs");
-    if !libs.exists() {
-        return Err(format!("{} is not there; run tests/brokers/provision.sh", libs.display()));
-    }
-    let mut java = Command::new("java");
+    let mut java = java_of("kafka", class)?;
     // It lives for a second.
     java.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", class]);
+    Ok(java)
+}
+
+/// RabbitMQ's own bench, in Java; else what is missing.
+pub fn perf_test() -> Result<Command, String> {
+    let mut java = java_of("perftest", "com.rabbitmq.perf.PerfTest")?;
+    java.args(["-XX:-UsePerfData", "com.rabbitmq.perf.PerfTest"]);
+    Ok(java)
+}
+
+/// RabbitMQ's own command line, in Python, which comes with the server; else what is missing.
+pub fn rabbitmqadmin() -> Result<Command, String> {
+    let lib = home().join("trixie/usr/lib/rabbitmq/lib");
+    let inside = |dir: PathBuf, start: &str| {
+        let entries = std::fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path());
+        entries
+            .into_iter()
+            .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start)))
+    };
+    let found = inside(lib.clone(), "rabbitmq_server-")
+        .and_then(|server| inside(server.join("plugins"), "rabbitmq_management-"))
+        .map(|plugin| plugin.join("priv/www/cli/rabbitmqadmin"))
+        .filter(|script| script.exists())
+        .ok_or_else(|| format!("{} has no rabbitmqadmin; run tests/brokers/provision.sh", lib.display()))?;
+    let mut python = Command::new("python3");
+    python.arg(found);
+    Ok(python)
+}
+
+/// Java with the jars of this stage, before its options.
+fn java_of(stage: &str, class: &str) -> Result<Command, String> {
+    let libs = home().join(stage).join("libs");
+    if !libs.exists() {
+        return Err(format!("{} has no {class}; run tests/brokers/provision.sh", libs.display()));
+    }
+    let mut java = Command::new("java");
     java.env("CLASSPATH", libs.join("*"));
     Ok(java)
 }

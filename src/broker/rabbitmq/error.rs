@@ -18,6 +18,10 @@ pub struct About {
 const RIGHTS: &str =
     "rights are given per virtual host: rabbitmqctl set_permissions -p VHOST USER CONFIGURE WRITE READ";
 
+/// What to do about a delivery that the server took back.
+const TOO_LONG: &str = "a handler that takes longer needs a longer consumer_timeout (30 minutes unless it is set): in \
+                        rabbitmq.conf, in a policy, or x-consumer-timeout of the queue; --handler-timeout ends it before";
+
 impl About {
     /// Such a method on such a thing.
     pub fn new(operation: &'static str, subject: impl Into<String>) -> About {
@@ -100,6 +104,12 @@ fn verdict(said: &AMQPError) -> (Kind, String, Option<&'static str>) {
     match said.kind() {
         AMQPErrorKind::Soft(Soft::NOTFOUND) => (Kind::NotFound, words, None),
         AMQPErrorKind::Soft(Soft::ACCESSREFUSED) => (Kind::Denied, words, Some(RIGHTS)),
+        // Said on a channel whose event was in hand for longer than the server allows.
+        AMQPErrorKind::Soft(Soft::PRECONDITIONFAILED) if words.contains("acknowledgement on channel") => (
+            Kind::Rejected,
+            format!("an event was in hand for longer than the server allows: {words}"),
+            Some(TOO_LONG),
+        ),
         // Deleted while it has members, or declared otherwise than it is.
         AMQPErrorKind::Soft(Soft::PRECONDITIONFAILED) => (Kind::Rejected, words, None),
         AMQPErrorKind::Soft(Soft::RESOURCELOCKED) => {
@@ -164,6 +174,17 @@ mod tests {
         };
         assert_eq!(refused("NOT_ALLOWED - vhost x not found"), Kind::NotFound);
         assert_eq!(refused("NOT_ALLOWED - access to vhost '/' refused for user 'eve'"), Kind::Denied);
+    }
+
+    /// As RabbitMQ 4 says it.
+    #[test]
+    fn a_handler_that_takes_too_long_is_told_what_was_too_long() {
+        let said = "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: 1800000 ms";
+        let (kind, words, hint) =
+            verdict(&AMQPError::new(AMQPErrorKind::Soft(Soft::PRECONDITIONFAILED), said.into()));
+        assert_eq!(kind, Kind::Rejected);
+        assert!(words.contains("longer than the server allows") && words.contains("1800000 ms"), "{words}");
+        assert!(hint.is_some_and(|hint| hint.contains("consumer_timeout")));
     }
 
     #[test]

@@ -93,27 +93,38 @@ async fn warn_unbound(rabbit: &RabbitMq, about: &About, topic: &str, queue: &str
     }
 }
 
-/// Whether a queue hands its events out as often as they are given back: as those do that evcat makes for dead letters,
-/// and whatever has so high a limit by its arguments or a policy. What is not known is not so.
-pub async fn is_endless(settings: &Settings, link: &Link, about: &About, queue: &str) -> bool {
+/// The most ways back of an event after which it may be taken once more only to be looked at: well below the limit of
+/// its queue, at which RabbitMQ gives it to the dead letters or drops it. `None`: as often as anybody likes, as in those
+/// queues that evcat makes for dead letters. Without the management API the usual limit is what is assumed of all others.
+pub async fn looks(settings: &Settings, link: &Link, about: &About, queue: &str) -> Option<u32> {
+    let below =
+        |limit: u32| Some(limit).filter(|limit| *limit < ENDLESS).map(|limit| limit / 4 * 3 + limit % 4 / 2);
+    let usual = below(USUAL_LIMIT);
     if settings.management.is_none() {
-        return is_as_made(link, about, queue).await;
+        return if is_as_made(link, about, queue).await { None } else { usual };
     }
     let queues = management::queues(settings, about).await.unwrap_or_default();
-    let Some(listed) = queues.iter().find(|listed| listed.name == queue) else { return false };
+    let Some(listed) = queues.iter().find(|listed| listed.name == queue) else { return usual };
+    let of_queue = limit_or_none(listed)?;
     let of_policy = match listed.policy.as_str() {
         "" => None,
         name => match management::policy(settings, about, name).await {
             Ok(policy) => policy["delivery-limit"].as_i64(),
-            Err(_) => return false,
+            Err(_) => return usual,
         },
     };
-    // Of two the lower one holds; a negative one is none.
-    let is_high = |limit: i64| limit < 0 || limit >= i64::from(ENDLESS);
-    match (of_policy, &listed.arguments["x-delivery-limit"]) {
-        (Some(limit), serde_json::Value::Null) => listed.kind != "quorum" || is_high(limit),
-        (of_policy, _) => of_policy.is_none_or(is_high) && limit(listed).is_none_or(|limit| limit >= ENDLESS),
-    }
+    // Of two the lower one holds; a negative one is none. The usual one holds where nobody has said anything.
+    let said = [of_policy, of_queue]
+        .into_iter()
+        .flatten()
+        .map(|limit| u32::try_from(limit).unwrap_or(ENDLESS))
+        .min();
+    below(said.unwrap_or(USUAL_LIMIT))
+}
+
+/// What a queue says of its limit: `None` where there is none by its kind, `Some(None)` where it says nothing.
+fn limit_or_none(queue: &ListedQueue) -> Option<Option<i64>> {
+    (queue.kind == "quorum").then(|| queue.arguments["x-delivery-limit"].as_i64())
 }
 
 /// Refuses a group where there can be none, and a beginning that is past.
@@ -235,10 +246,7 @@ fn dead_letters(queue: &ListedQueue) -> Option<String> {
 
 /// After how many deliveries the queue gives an event away by itself.
 fn limit(queue: &ListedQueue) -> Option<u32> {
-    if queue.kind != "quorum" {
-        return None;
-    }
-    match queue.arguments["x-delivery-limit"].as_i64() {
+    match limit_or_none(queue)? {
         Some(limit) => u32::try_from(limit).ok(),
         None => Some(USUAL_LIMIT),
     }

@@ -91,8 +91,9 @@ async fn one(link: &Link, about: &About, name: &str) -> Result<Option<TopicInfo>
         return Ok(None);
     }
     // Of a stream the server says none.
-    let waiting = queue.filter(|_| !matches!(place, Place::Stream(_))).map(|queue| counted(&queue));
-    Ok(Some(TopicInfo { name: name.into(), waiting, ..TopicInfo::default() }))
+    let queue = queue.filter(|_| !matches!(place, Place::Stream(_)));
+    let (waiting, takers) = (queue.as_ref().map(counted), queue.as_ref().map(lapin::Queue::consumer_count));
+    Ok(Some(TopicInfo { name: name.into(), waiting, takers, ..TopicInfo::default() }))
 }
 
 /// What members hold is not among them.

@@ -30,9 +30,9 @@ const LEAVING: Duration = Duration::from_secs(5);
 /// For how long a queue may be missing after the server was away: its members find each other again.
 const RETURN: Duration = Duration::from_secs(10);
 
-/// Letters that came back so often are not taken any more where RabbitMQ's own limit of 20 may hold: being refused is a
-/// delivery too, so that some are left for whoever tries again.
-const NEAR_LIMIT: u32 = 15;
+/// Letters that came back so often are looked at for the limit of their queue: being refused is a way back too, so that
+/// some are left for whoever tries again. Without the management API any limit but RabbitMQ's own is unknown anyway.
+const WORTH_ASKING: [u32; 2] = [15, 1];
 
 /// What the task and the member both see.
 pub struct Shared {
@@ -101,8 +101,8 @@ pub struct Work {
     rounds: u64,
     /// Looks in a row that found nothing before the stop, of each queue.
     quiet: Vec<u32>,
-    /// Whether letters may be given back as often as anybody likes; not asked before it matters.
-    endless: Option<bool>,
+    /// How often letters may have come back, at most; not asked before it matters.
+    looks: Option<Option<u32>>,
 }
 
 impl Work {
@@ -116,7 +116,7 @@ impl Work {
     ) -> Work {
         let window = u16::try_from(window.max(1)).unwrap_or(u16::MAX);
         let quiet = vec![0; abouts.len()];
-        Work { settings: settings.clone(), shared, abouts, window, bounded, rounds: 0, quiet, endless: None }
+        Work { settings: settings.clone(), shared, abouts, window, bounded, rounds: 0, quiet, looks: None }
     }
 
     /// Connects for the first time, and begins to consume; where it ends is fixed here.
@@ -188,7 +188,10 @@ impl Work {
                 Kind::Unreachable => tracing::debug!("{trouble}"),
                 // The server has closed the channel and says why: a handler that took longer than its consumer_timeout
                 // allows (half an hour), for one.
-                _ => tracing::warn!("{trouble}; what was in hand is handed out again"),
+                _ => match &trouble.detail().hint {
+                    Some(hint) => tracing::warn!("{trouble}; what was in hand is handed out again; {hint}"),
+                    None => tracing::warn!("{trouble}; what was in hand is handed out again"),
+                },
             }
             self.shared.set_channel(None);
             self.shared.desk().cut();
@@ -245,11 +248,14 @@ impl Work {
         match said {
             Some(Ok(delivery)) => {
                 self.quiet[at] = 0;
-                let is_near = self.shared.desk().sources[at].letters
-                    && message::failures(&delivery).is_some_and(|count| count >= NEAR_LIMIT);
+                let letters = self.shared.desk().sources[at].letters;
+                let back = message::failures(&delivery).filter(|_| letters).unwrap_or(0);
                 self.shared.desk().delivered(at, delivery);
-                if is_near && !self.is_endless(link, at).await {
-                    let error = self.near(at);
+                if back >= WORTH_ASKING[usize::from(self.settings.management.is_some())]
+                    && let Some(most) = self.looks(link, at).await
+                    && back >= most
+                {
+                    let error = self.near(at, back);
                     self.shared.desk().fail(error);
                 }
                 self.shared.bell.notify_one();
@@ -261,22 +267,22 @@ impl Work {
         }
     }
 
-    /// Whether letters may be given back for ever, as those of evcat's own queues may.
-    async fn is_endless(&mut self, link: &Link, at: usize) -> bool {
-        if let Some(known) = self.endless {
+    /// See [`groups::looks`].
+    async fn looks(&mut self, link: &Link, at: usize) -> Option<u32> {
+        if let Some(known) = self.looks {
             return known;
         }
         let queue = self.shared.desk().sources[at].queue.clone();
-        let known = groups::is_endless(&self.settings, link, &self.abouts[at], &queue).await;
-        self.endless = Some(known);
+        let known = groups::looks(&self.settings, link, &self.abouts[at], &queue).await;
+        self.looks = Some(known);
         known
     }
 
-    fn near(&self, at: usize) -> Error {
+    fn near(&self, at: usize, back: u32) -> Error {
         let queue = self.shared.desk().sources[at].queue.clone();
         let message = format!(
-            "queue '{queue}': a letter was given back {NEAR_LIMIT} times or more, and RabbitMQ drops it when its limit \
-             is reached (20, unless the queue has its own): to look once more, and once more, would lose it"
+            "queue '{queue}': an event was given back {back} times, and RabbitMQ takes it away when the queue's limit is \
+             reached (20, unless it has its own): to look once more, and once more, would lose it"
         );
         let limit = r#"{"delivery-limit": 1000000000}"#;
         self.abouts[at].error(Kind::Rejected, message).with_hint(format!(

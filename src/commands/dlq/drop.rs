@@ -7,6 +7,7 @@ use clap::builder::NonEmptyStringValueParser;
 
 use super::choosing::{ChooseArgs, Chooser};
 use super::heap::{Dead, Dlq, Heap, Parted, Snapshot, must_hold_letters, source_of};
+use super::others;
 use super::words::dead_letters;
 use crate::broker::{Kind, Received, Settlement, Stop, SubscribeOptions, TAKEN_OVER};
 use crate::event::{Name, Position};
@@ -135,6 +136,10 @@ pub async fn run(args: DropArgs, session: &Session) -> anyhow::Result<Outcome> {
     }
     // What never came was settled between the plan and the first delivery.
     elsewhere = count - dropped;
+    let held = match elsewhere > 0 && others::are_there(session, name).await? {
+        true => std::mem::take(&mut elsewhere),
+        false => 0,
+    };
     let others = if elsewhere > 0 {
         format!(", {} settled by somebody else meanwhile", n(elsewhere))
     } else {
@@ -146,7 +151,10 @@ pub async fn run(args: DropArgs, session: &Session) -> anyhow::Result<Outcome> {
         n(dropped),
         dlq.title(session)
     ));
-    Ok(Outcome::Done)
+    match held {
+        0 => Ok(Outcome::Done),
+        held => Err(others::failure(session, name, held, dropped).into()),
+    }
 }
 
 /// Acks them all, and counts those, and those that somebody else had settled. `false`: we were asked to stop.

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::broker::{
-    Delivery, ReadOptions, Reader, Received, Settlement, Source as LetterSource, Start, Stop,
-    SubscribeOptions, Subscription, Token, TopicInfo, nearest,
+    Delivery, ReadOptions, Reader, Settlement, Source as LetterSource, Start, Stop, Token, TopicInfo, nearest,
 };
+use crate::commands::look;
 use crate::commands::topics::literal;
 use crate::deadletter::{self, Letter};
 use crate::event::{Batch, Event, Events, Name, Position, cloudevents, line};
@@ -97,13 +97,7 @@ pub struct Heap<'a> {
 
 enum Source {
     Broker(Box<dyn Reader>),
-    /// Where nothing can be looked at: taken, and given back at the end.
-    Taken(Box<dyn Subscription>),
-    File {
-        path: PathBuf,
-        lines: BufReader<File>,
-        number: u64,
-    },
+    File { path: PathBuf, lines: BufReader<File>, number: u64 },
 }
 
 /// Events of a file that are handed over at a time.
@@ -115,11 +109,11 @@ impl<'a> Heap<'a> {
         let (info, source) = match dlq {
             Dlq::Topic(name) => {
                 let info = describe(session, name).await?;
-                let source = match is_taken(session, name) {
-                    true => Source::Taken(take(session, &info).await?),
-                    false => Source::Broker(reader(session, name, Start::Earliest, Stop::Now, true).await?),
+                let reader = match is_taken(session, name) {
+                    true => look::open(session, &info.name.as_str().into()).await?,
+                    false => reader(session, name, Start::Earliest, Stop::Now, true).await?,
                 };
-                (info, source)
+                (info, Source::Broker(reader))
             }
             Dlq::File(path) => {
                 let file = File::open(path).with_context(|| format!("@{}", path.display()))?;
@@ -147,26 +141,6 @@ impl<'a> Heap<'a> {
                     crate::broker::Read::Events(events) => break events,
                     crate::broker::Read::CaughtUp => (),
                     crate::broker::Read::End => return Ok(None),
-                }
-            },
-            Source::Taken(subscription) => loop {
-                let received = tokio::select! {
-                    biased;
-                    () = self.session.stop.requested() => {
-                        self.stopped = true;
-                        return Ok(None);
-                    }
-                    received = subscription.receive() => received?,
-                };
-                match received {
-                    Received::Deliveries(deliveries) => {
-                        // Not shown to us again, and ours until the end.
-                        let release = |delivery: &Delivery| (delivery.token, Settlement::Release);
-                        subscription.settle(deliveries.iter().map(release).collect()).await?;
-                        break deliveries.into_iter().map(|delivery| delivery.event).collect();
-                    }
-                    Received::Revoking(_) | Received::Lost(_) => (),
-                    Received::End => return Ok(None),
                 }
             },
             Source::File { path, lines, number } => {
@@ -201,7 +175,7 @@ impl<'a> Heap<'a> {
                 let ends = reader.end().iter().map(|(_, position)| position.to_string());
                 Some(ends.collect::<Vec<_>>().join(" ")).filter(|ends| !ends.is_empty())
             }
-            Source::Taken(_) | Source::File { .. } => None,
+            Source::File { .. } => None,
         }
     }
 
@@ -209,7 +183,6 @@ impl<'a> Heap<'a> {
     pub async fn close(self) -> anyhow::Result<()> {
         match self.source {
             Source::Broker(reader) => reader.close().await?,
-            Source::Taken(subscription) => subscription.close().await?,
             Source::File { .. } => (),
         }
         match self.snapshot {
@@ -305,22 +278,6 @@ fn take_one(counts: &mut HashMap<Position, usize>, name: &Position) -> bool {
         }
         _ => false,
     }
-}
-
-/// Letters that are looked at are held so many at a time.
-const TAKEN: usize = 1000;
-
-/// Takes all that waits, and says so first.
-async fn take(session: &Session, info: &TopicInfo) -> anyhow::Result<Box<dyn Subscription>> {
-    let lease = std::time::Duration::from_secs(60);
-    let options =
-        SubscribeOptions { stop: Stop::Now, in_flight: TAKEN, lease, grace: lease / 3, ordered: false };
-    let source = LetterSource::DeadLetters { dlq: info.name.as_str().into(), chosen: None };
-    session.ui.status(format_args!(
-        "looking takes what waits in {} from its other readers until this ends, and counts as a delivery; all is given back",
-        info.name
-    ));
-    Ok(session.broker.subscription(source, options).await?)
 }
 
 /// What the broker says of this topic; a refusal with the nearest name where it is not there.

@@ -4,6 +4,7 @@ mod choosing;
 mod drop;
 mod heap;
 mod list;
+mod others;
 mod peek;
 mod replay;
 mod show;

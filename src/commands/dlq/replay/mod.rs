@@ -18,6 +18,7 @@ use clap::builder::NonEmptyStringValueParser;
 
 use super::choosing::{ChooseArgs, Chooser};
 use super::heap::Dlq;
+use super::others;
 use crate::commands::topics::{TableFormat, print, unknown_topic};
 use crate::deadletter::copy;
 use crate::deadletter::plan::{MAX_REPLAYS, Rules};
@@ -204,6 +205,12 @@ pub async fn run(args: ReplayArgs, session: &Session) -> anyhow::Result<Outcome>
             .into());
     }
     if count == 0 {
+        if let Dlq::Topic(name) = dlq
+            && found.plan.total == 0
+            && others::are_there(session, name).await?
+        {
+            return Err(others::failure(session, name, 0, 0).into());
+        }
         session.ui.status("nothing to do");
         return Ok(Outcome::Done);
     }
@@ -252,6 +259,9 @@ pub async fn run(args: ReplayArgs, session: &Session) -> anyhow::Result<Outcome>
             session.ui.status(end.whole(started.elapsed()));
             match receipts.failure(rules.verb()) {
                 Some(failure) => Err(failure.into()),
+                None if counts.held > 0 => {
+                    Err(others::failure(session, &rules.dlq, counts.held, counts.done()).into())
+                }
                 // The plan has told why.
                 None if stay > 0 => Ok(Outcome::Partial),
                 None => Ok(Outcome::Done),
@@ -380,13 +390,17 @@ impl End<'_> {
             0 => String::new(),
             count => format!(", {} settled by somebody else meanwhile", n(count)),
         };
+        let held = match counts.held {
+            0 => String::new(),
+            count => format!(", {} in somebody else's hands", n(count)),
+        };
         let wait = match rules.settles {
             true => format!("{} still wait", n(total - counts.done() - counts.elsewhere)),
             false => "nothing was settled".to_owned(),
         };
         let (done, failed, took) = (self.done(), n(counts.failed), duration::short(took));
         format!(
-            "run {run} on {}: {done}, {failed} failed{elsewhere} in {took}; {wait}",
+            "run {run} on {}: {done}, {failed} failed{elsewhere}{held} in {took}; {wait}",
             session.endpoint.name
         )
     }

@@ -41,6 +41,8 @@ pub struct Counts {
     pub failed: u64,
     /// Settled by somebody else.
     pub elsewhere: u64,
+    /// In somebody else's hands, as far as anybody can tell: they are there, and could not be had.
+    pub held: u64,
 }
 
 impl Counts {
@@ -49,9 +51,9 @@ impl Counts {
         self.back + self.parked + self.handled
     }
 
-    /// Letters whose turn has come.
+    /// Letters whose turn has come, or never will.
     pub fn seen(self) -> u64 {
-        self.done() + self.failed + self.elsewhere
+        self.done() + self.failed + self.elsewhere + self.held
     }
 }
 

@@ -11,6 +11,7 @@ use crate::broker::{
     Delivery, Kind, Received, STORED, Settlement, Stop, SubscribeOptions, Subscription, TAKEN_OVER, Token,
 };
 use crate::commands::dlq::heap::{Dead, Parted, Wanted, source_of};
+use crate::commands::dlq::others;
 use crate::commands::dlq::words::many;
 use crate::deadletter::copy;
 use crate::deadletter::plan::{PARKED, Place, Rules, Way, way};
@@ -95,9 +96,12 @@ impl Work<'_> {
                 Ended::Stopped => return Ok(Ended::Stopped),
             }
         }
-        // What never came was settled between the plan and the first delivery.
-        let counts = &mut receipts.counts;
-        counts.elsewhere += (planned as u64).saturating_sub(counts.seen());
+        // What never came was settled between the plan and the first delivery, or is with somebody who is still there.
+        let never = (planned as u64).saturating_sub(receipts.counts.seen());
+        match never > 0 && others::are_there(self.session, &self.dlq).await? {
+            true => receipts.counts.held += never,
+            false => receipts.counts.elsewhere += never,
+        }
         Ok(Ended::Whole)
     }
 
