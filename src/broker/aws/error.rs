@@ -99,6 +99,18 @@ impl Fault {
         }
     }
 
+    /// Of an error of ours, from before anything was sent.
+    pub fn from_ours(error: &Error) -> Fault {
+        let detail = error.detail();
+        Fault {
+            kind: detail.kind,
+            message: detail.message.clone(),
+            hint: detail.hint.clone(),
+            in_doubt: false,
+            again: detail.kind == Kind::Unreachable,
+        }
+    }
+
     fn credentials(why: &CredentialsError) -> Fault {
         let message = match why {
             CredentialsError::CredentialsNotLoaded(_) => "no credentials were found".to_owned(),

@@ -103,14 +103,20 @@ fn sources(source: Source) -> Result<Vec<(Name, Place, About)>> {
                 let message = "nothing can be chosen from a queue; take all, and release the rest";
                 return Err(about.error(Kind::Unsupported, message));
             }
-            match Place::of(&dlq) {
-                Place::Topic(_) => {
-                    let message = "is a topic, and dead letters lie in queues: TOPIC.GROUP.dlq or queue:NAME";
-                    Err(about.error(Kind::Unsupported, message))
-                }
-                place => Ok(vec![(dlq, place, about)]),
-            }
+            let place = letters_place(&about, &dlq)?;
+            Ok(vec![(dlq, place, about)])
         }
+    }
+}
+
+/// The queue that dead letters lie in.
+pub fn letters_place(about: &About, dlq: &str) -> Result<Place> {
+    match Place::of(dlq) {
+        Place::Topic(_) => {
+            let message = "is a topic, and dead letters lie in queues: TOPIC.GROUP.dlq or queue:NAME";
+            Err(about.error(Kind::Unsupported, message))
+        }
+        place => Ok(place),
     }
 }
 

@@ -212,7 +212,7 @@ impl Work {
         self.doing.push(Box::pin(async move {
             let came = match client.services(&about).await {
                 Ok(services) => receive(services, &source.url, &source.topic, asked, lease, wait).await,
-                Err(error) => Err(Fault::said("", &error.to_string())),
+                Err(error) => Err(Fault::from_ours(&error)),
             };
             Did::Received((at, asked, came))
         }));
