@@ -7,8 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::broker::{
-    Broker, Capabilities, Error, GroupInfo, Kind, NativeReplay, NativeWish, PublishOptions, Publisher, ReadOptions, Reader, Result,
-    Source, Start, SubscribeOptions, Subscription, TopicInfo,
+    Broker, Capabilities, Error, GroupInfo, Kind, NativeReplay, NativeWish, PublishOptions, Publisher,
+    ReadOptions, Reader, Result, Source, Start, SubscribeOptions, Subscription, TopicInfo,
 };
 
 pub(super) struct ReadOnly {

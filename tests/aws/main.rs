@@ -4,12 +4,15 @@
 
 #[path = "../support/account.rs"]
 mod account;
+#[path = "../support/between.rs"]
+mod between;
 #[path = "../support/brokers.rs"]
 mod brokers;
 mod dlq;
 mod foreign;
 mod native;
 mod publish;
+mod refused;
 #[path = "../cli/rig.rs"]
 #[allow(
     dead_code,

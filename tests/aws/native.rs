@@ -37,7 +37,10 @@ fn letters(site: &Site) -> usize {
 fn what_sqs_gave_up_goes_back_by_sqs_itself() {
     let Some(site) = given_up(3) else { return };
     let plan = site.run(&["dlq", "replay", "t.g.dlq", "--native", "--dry-run"]).ok().out;
-    assert!(plan.contains("about 3") && plan.contains("queue:t-g   each into the queue that it died in"), "{plan}");
+    assert!(
+        plan.contains("about 3") && plan.contains("queue:t-g   each into the queue that it died in"),
+        "{plan}"
+    );
     assert_eq!(letters(&site), 3, "a plan changes nothing");
     site.run(&["dlq", "replay", "t.g.dlq", "--native"]).exit(2).said("--yes");
     let ran = site.run(&["dlq", "replay", "t.g.dlq", "--native", "--yes", "-o", "json"]).ok();
@@ -100,7 +103,9 @@ fn one_that_goes_on_after_a_kill_is_joined_and_not_begun_twice() {
     site.until_waiting("g", 1);
     running.signal(Signal::SIGKILL);
     running.end();
-    site.run(&["dlq", "replay", "t.g.dlq", "--native", "--yes"]).exit(1).said("AWS moves them already, and elsewhere: to t-g");
+    site.run(&["dlq", "replay", "t.g.dlq", "--native", "--yes"])
+        .exit(1)
+        .said("AWS moves them already, and elsewhere: to t-g");
     site.run(&replay).ok().said("it is under way already").said("12 put back by aws");
     assert_eq!((letters(&site), site.lag("t")), (0, COUNT as u64));
 }
@@ -127,7 +132,9 @@ fn what_cannot_go_with_it_is_refused_with_the_reason() {
     for (more, words) in wrong {
         site.run(&[&native[..], more].concat()).exit(2).said(words);
     }
-    site.run(&["dlq", "replay", "queue:t-g", "--native", "--yes"]).exit(2).said("dead-letter queue of no SQS queue");
+    site.run(&["dlq", "replay", "queue:t-g", "--native", "--yes"])
+        .exit(2)
+        .said("dead-letter queue of no SQS queue");
     site.run(&["dlq", "replay", "t", "--native", "--yes"]).exit(2).said("is a topic");
     site.run(&["dlq", "replay", "@kept", "--native", "--yes"]).exit(2).said("a file");
     assert_eq!(letters(&site), 1);

@@ -17,9 +17,7 @@ use super::name::{self, FIFO, Place, last_part};
 use super::queues::arn_of;
 use super::work::count;
 use super::{groups, subscription};
-use crate::broker::{
-    Error, Kind, NativePlan, NativeProgress, NativeReplay, NativeState, NativeWish, Result,
-};
+use crate::broker::{Error, Kind, NativePlan, NativeProgress, NativeReplay, NativeState, NativeWish, Result};
 
 /// What AWS allows.
 const MOST_PER_SECOND: u64 = 500;
@@ -44,7 +42,9 @@ pub async fn open(client: &Arc<Client>, dlq: &str, wish: NativeWish) -> Result<B
     let sources = sources(client, &about, &url).await?;
     if sources.is_empty() {
         let message = "is the dead-letter queue of no SQS queue, and AWS itself only empties one that is";
-        return Err(about.error(Kind::Unsupported, message).with_hint("without --native evcat puts them back"));
+        return Err(about
+            .error(Kind::Unsupported, message)
+            .with_hint("without --native evcat puts them back"));
     }
     let (into, target) = match into {
         None => (sources, None),
@@ -57,8 +57,17 @@ pub async fn open(client: &Arc<Client>, dlq: &str, wish: NativeWish) -> Result<B
     let waiting = count(&waiting, &Attribute::ApproximateNumberOfMessages);
     let plan = NativePlan { waiting, into, under_way: None };
     let client = client.clone();
-    let mut redrive =
-        Redrive { client, about, queue, target, per_second, plan, before: Vec::new(), task: None, silent: None };
+    let mut redrive = Redrive {
+        client,
+        about,
+        queue,
+        target,
+        per_second,
+        plan,
+        before: Vec::new(),
+        task: None,
+        silent: None,
+    };
     let tasks = redrive.tasks().await.map_err(|fault| redrive.about.fault(&fault))?;
     if let Some(running) = tasks.iter().find(|task| is_running(task)) {
         redrive.join(running)?;
@@ -90,7 +99,8 @@ async fn target(client: &Client, queue: &str, fifo: bool) -> Result<String> {
         return Err(about.error(Kind::Unsupported, message).with_hint("--into queue:NAME"));
     }
     if place.is_fifo() != fifo {
-        let message = format!("AWS itself moves letters between queues that both end with {FIFO} or both do not");
+        let message =
+            format!("AWS itself moves letters between queues that both end with {FIFO} or both do not");
         return Err(about.error(Kind::Unsupported, message));
     }
     let url = client.queue_of(&about, &place).await?;
@@ -149,7 +159,8 @@ impl Redrive {
         let is_ours = |task: &&Task| match began {
             Some(began) => task.started_timestamp() == *began,
             None => {
-                task.task_handle() == Some(handle.as_str()) || !self.before.contains(&task.started_timestamp())
+                task.task_handle() == Some(handle.as_str())
+                    || !self.before.contains(&task.started_timestamp())
             }
         };
         tasks.iter().find(is_ours)
@@ -193,7 +204,8 @@ impl Redrive {
 
 /// Why a task ended by itself.
 fn failed(reason: &str) -> NativeState {
-    let into = "all of them into one queue: --native --into queue:NAME; or without --native, and evcat puts back";
+    let into =
+        "all of them into one queue: --native --into queue:NAME; or without --native, and evcat puts back";
     let (why, hint) = match reason.rsplit('.').next().unwrap_or_default() {
         "CouldNotDetermineMessageSource" => (
             "one of them was not moved there by SQS itself but sent (by evcat, SNS, Lambda, a program), so that AWS does \
@@ -252,7 +264,9 @@ impl NativeReplay for Redrive {
                         }
                         return Ok(told);
                     }
-                    None => self.about.error(Kind::Unreachable, "AWS does not tell of the task that was begun"),
+                    None => {
+                        self.about.error(Kind::Unreachable, "AWS does not tell of the task that was begun")
+                    }
                 },
                 Err(fault) if fault.again => self.about.fault(&fault),
                 Err(fault) => return Err(self.about.fault(&fault).with_hint(self.goes_on())),

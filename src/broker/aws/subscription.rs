@@ -208,13 +208,13 @@ impl Subscription for Member {
         };
         if !tickets.is_empty() {
             let services = self.client.services(&self.about).await?;
-            let told = tell(services, &self.sources, &tickets, What::Hide(self.lease)).await;
+            let told = tell(&self.client, services, &self.sources, &tickets, What::Hide(self.lease)).await;
             let mut desk = self.shared.desk();
             for (ticket, told) in tickets.iter().zip(told) {
                 match told {
                     Ok(()) => desk.extended(ticket, now),
                     Err(Fault { kind: Kind::Lost, .. }) => {
-                        ticket.token.into_iter().for_each(|token| desk.lose(token));
+                        ticket.token.into_iter().for_each(|token| desk.lose(token, now));
                     }
                     // It lapses by itself, if no later word reaches the queue.
                     Err(fault) => tracing::debug!("a lease was not extended: {}", fault.message),
@@ -263,14 +263,14 @@ impl Member {
             return Ok(());
         }
         let services = self.client.services(&self.about).await?;
-        let told = tell(services, &self.sources, &tickets, What::Delete).await;
+        let told = tell(&self.client, services, &self.sources, &tickets, What::Delete).await;
         let mut desk = self.shared.desk();
         for ((at, token), told) in mine.into_iter().zip(told) {
             match told {
                 Ok(()) => desk.settled(token),
                 Err(fault) => {
                     answers[at] = Err(not_told(&fault));
-                    desk.lose(token);
+                    desk.lose(token, Instant::now());
                 }
             }
         }
@@ -293,7 +293,7 @@ impl Member {
         }
         for (seconds, group) in by_delay {
             let tickets: Vec<Ticket> = group.iter().map(|(_, _, ticket)| ticket.clone()).collect();
-            let told = tell(services, &self.sources, &tickets, What::Hide(seconds)).await;
+            let told = tell(&self.client, services, &self.sources, &tickets, What::Hide(seconds)).await;
             let at_least = Instant::now() + Duration::from_secs(u64::from(seconds.unsigned_abs()));
             let mut desk = self.shared.desk();
             for ((at, token, _), told) in group.into_iter().zip(told) {
@@ -301,7 +301,7 @@ impl Member {
                     Ok(()) => desk.retried(token, at_least),
                     Err(fault) => {
                         answers[at] = Err(not_told(&fault));
-                        desk.lose(token);
+                        desk.lose(token, Instant::now());
                     }
                 }
             }

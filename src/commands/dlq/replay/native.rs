@@ -88,7 +88,10 @@ pub async fn run(args: ReplayArgs, session: &Session) -> anyhow::Result<Outcome>
         }
         NativeState::Cancelled => {
             let message = format!("somebody else ended it when {moved} were put back: {title}");
-            Err(Failure::failed(message).hint("the same command puts back the rest").exit(partly(end.moved)).into())
+            Err(Failure::failed(message)
+                .hint("the same command puts back the rest")
+                .exit(partly(end.moved))
+                .into())
         }
         NativeState::Failed(why, hint) => {
             let message = format!("it ended by itself when {moved} were put back: {why}");
@@ -107,10 +110,13 @@ fn partly(moved: u64) -> Exit {
 
 /// What can be asked for, or why not; the queue, the wish, and the rate as it was typed.
 fn resolve(args: &ReplayArgs, session: &Session) -> Result<(Name, NativeWish, Option<String>), Failure> {
-    let ReplayArgs { dlq, id, choose, expect, into, all_groups, rate, max_replays, transform, edit, .. } = args;
+    let ReplayArgs { dlq, id, choose, expect, into, all_groups, rate, max_replays, transform, edit, .. } =
+        args;
     let ReplayArgs { schema, keep, ordered_by_key, report, command, .. } = args;
     let Dlq::Topic(dlq) = dlq else {
-        return Err(Failure::usage("--native: a file that was kept has nothing that a broker could put back"));
+        return Err(Failure::usage(
+            "--native: a file that was kept has nothing that a broker could put back",
+        ));
     };
     session.guard(&[("--native", &abilities::NATIVE)], dlq)?;
     let without = |what: &str| {
@@ -138,7 +144,8 @@ fn resolve(args: &ReplayArgs, session: &Session) -> Result<(Name, NativeWish, Op
     let per_second = match rate {
         None => None,
         Some(rate) => Some(rate.per_second().ok_or_else(|| {
-            Failure::usage(format!("--rate {rate}: --native takes a whole number in a second")).hint("--rate 1/s")
+            Failure::usage(format!("--rate {rate}: --native takes a whole number in a second"))
+                .hint("--rate 1/s")
         })?),
     };
     let wish = NativeWish { into: into.as_deref().map(Name::from), per_second };
@@ -168,7 +175,8 @@ impl View<'_> {
         }
         rows.push(("note", "the broker does it; replays are not counted, and no run is kept".to_owned()));
         if *to_origins {
-            let only = "it ends at the first that the broker did not move there itself: --into queue:NAME takes all";
+            let only =
+                "it ends at the first that the broker did not move there itself: --into queue:NAME takes all";
             rows.push(("", only.to_owned()));
         }
         if let Some(NativeProgress { moved, .. }) = &plan.under_way {
@@ -207,5 +215,8 @@ fn told(dlq: &str, end: &NativeProgress) -> String {
         NativeState::Cancelled => ("cancelled", None),
         NativeState::Failed(why, _) => ("failed", Some(why)),
     };
-    format!("{}\n", json!({"dlq": dlq, "native": true, "state": state, "moved": end.moved, "total": end.total, "why": why}))
+    format!(
+        "{}\n",
+        json!({"dlq": dlq, "native": true, "state": state, "moved": end.moved, "total": end.total, "why": why})
+    )
 }
