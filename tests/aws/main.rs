@@ -8,9 +8,13 @@ mod account;
 mod between;
 #[path = "../support/brokers.rs"]
 mod brokers;
+mod chaos;
 mod dlq;
 mod foreign;
+mod lost;
 mod native;
+#[path = "../support/proxy.rs"]
+mod proxy;
 mod publish;
 mod refused;
 #[path = "../cli/rig.rs"]

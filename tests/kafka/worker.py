@@ -8,7 +8,8 @@ import time
 log = os.open(os.path.join(sys.argv[1], f"{os.getpid()}.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 for line in sys.stdin.buffer:
     event = json.loads(line)
-    entry = f"{time.time_ns()} {event['partition']} {event['offset']} {event['key']} {event['payload']}\n"
+    place = f"{event.get('partition', '-')} {event.get('offset', '-')}"  # where there are partitions
+    entry = f"{time.time_ns()} {place} {event['key']} {event['payload']}\n"
     os.write(log, entry.encode())  # one write: an entry is whole or not there
     try:
         os.write(1, b"ok\n")
