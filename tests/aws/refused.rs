@@ -1,7 +1,9 @@
 //! What AWS says no to, or not now: no stand-in does it, so that somebody between them and evcat does.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use evcat::broker::{Kind, Received, STORED, Settlement, Source, Stop, SubscribeOptions, Subscription};
 use serde_json::json;
 
 use crate::between::{Between, Instead};
@@ -160,4 +162,53 @@ fn why_aws_ended_a_redrive_by_itself_is_told_with_what_to_do() {
         Instead::Say(403, "AccessDeniedException", "no sqs:StartMessageMoveTask"),
     );
     watched.run(&["dlq", "replay", "t.g.dlq", "--native", "--yes"]).exit(5).said("sqs:StartMessageMoveTask");
+}
+
+#[test]
+fn a_letter_that_was_stored_and_not_deleted_is_told_as_such_and_comes_again() {
+    let Some((site, watched, between)) = watched() else { return };
+    site.run(&["topics", "create", "queue:back"]).ok();
+    site.run(&["topics", "create", "queue:dead"]).ok();
+    site.run(&["publish", "queue:dead", "x"]).ok();
+    crate::suite::run(async {
+        let broker = crate::suite::broker(&watched.url);
+        let source = Source::DeadLetters { dlq: "queue:dead".into(), chosen: None };
+        let lease = Duration::from_secs(2);
+        let options = SubscribeOptions { stop: Stop::Now, in_flight: 1, lease, grace: lease, ordered: false };
+        let letters = broker.subscription(source, options).await.unwrap();
+        let (letter, token) = delivery(&*letters).await;
+        between.next("DeleteMessageBatch", 1, Instead::Say(400, "ReceiptHandleIsInvalid", "expired"));
+        let event = evcat::event::Event::new(
+            &"queue:back".into(),
+            letter.key(),
+            letter.headers(),
+            letter.payload(),
+            None,
+            evcat::event::Position::Unknown,
+        );
+        let back = Settlement::Move { event: Box::new(event), only: None };
+        let error = letters.settle(vec![(token, back)]).await.unwrap().remove(0).unwrap_err();
+        assert_eq!((error.kind(), error.detail().operation), (Kind::Lost, STORED), "{error}");
+        let (again, token) = delivery(&*letters).await;
+        assert_eq!(again.position(), letter.position());
+        letters.settle(vec![(token, Settlement::Ack)]).await.unwrap().remove(0).unwrap();
+        loop {
+            match letters.receive().await.unwrap() {
+                Received::End => break,
+                Received::Deliveries(more) => panic!("{more:?}"),
+                Received::Lost(_) | Received::Revoking(_) => (),
+            }
+        }
+        letters.close().await.unwrap();
+    });
+    assert_eq!(site.run(&["subscribe", "queue:back", "--no-follow", "-o", "raw"]).ok().out, "x\n");
+}
+
+async fn delivery(subscription: &dyn Subscription) -> (evcat::event::Event, evcat::broker::Token) {
+    loop {
+        if let Received::Deliveries(mut all) = subscription.receive().await.unwrap() {
+            let one = all.remove(0);
+            return (one.event, one.token);
+        }
+    }
 }

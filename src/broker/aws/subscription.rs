@@ -17,7 +17,8 @@ use super::settle::{What, tell};
 use super::work::{Shared, Work, count};
 use super::{MAX_RETRY, groups};
 use crate::broker::{
-    Error, Kind, Receipt, Received, Result, Settlement, Source, Stop, SubscribeOptions, Subscription, Token,
+    Error, Kind, Receipt, Received, Result, STORED, Settlement, Source, Stop, SubscribeOptions, Subscription,
+    Token,
 };
 use crate::event::{Event, Name};
 
@@ -250,8 +251,7 @@ impl Member {
                     mine.push((at, token));
                     tickets.push(ticket);
                 }
-                // Stored by a move and lost since: it comes again, and is twice there.
-                None => answers[at] = Err(lost()),
+                None => answers[at] = Err(unacked(&answers[at], lost())),
             }
         }
         (mine, tickets)
@@ -269,7 +269,7 @@ impl Member {
             match told {
                 Ok(()) => desk.settled(token),
                 Err(fault) => {
-                    answers[at] = Err(not_told(&fault));
+                    answers[at] = Err(unacked(&answers[at], not_told(&fault)));
                     desk.lose(token, Instant::now());
                 }
             }
@@ -307,6 +307,19 @@ impl Member {
             }
         }
         Ok(())
+    }
+}
+
+/// What an ack that failed means: with a receipt a move has stored the event, and it is twice there when it comes again.
+fn unacked(answer: &Result<Option<Receipt>>, why: Error) -> Error {
+    match answer {
+        Ok(Some(_)) => About::new(STORED, "").error(
+            Kind::Lost,
+            format!(
+                "the event was stored, and the original not acked, so that it is handed out again: {why}"
+            ),
+        ),
+        _ => why,
     }
 }
 
