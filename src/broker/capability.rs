@@ -138,7 +138,7 @@ pub mod abilities {
         /// `dlq replay` to the failed group only.
         ADDRESS_GROUP: "delivers to one group alone" = |c| c.address_group;
         /// `dlq replay --native`.
-        NATIVE: "puts all dead letters back by itself" = |c| c.native_replay;
+        NATIVE: "redrives a queue by itself" = |c| c.native_replay;
         /// `topics create`.
         CREATE_TOPICS: "makes topics" = |c| c.create_topics;
         /// `groups seek`.
