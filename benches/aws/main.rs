@@ -108,7 +108,7 @@ fn chaos_row() -> Row {
     let wish = Chaos {
         events: 100_000,
         keys: 2_000,
-        rate: 2_000,
+        rate: 500,
         members: 4,
         kills: 12,
         pauses: 6,

@@ -277,7 +277,10 @@ impl NativeReplay for Redrive {
     }
 
     async fn cancel(&mut self) -> Result<()> {
-        let Some((handle, _)) = &self.task else { return Ok(()) };
+        // One that somebody else is ending has no handle any more.
+        let Some((handle, _)) = self.task.as_ref().filter(|(handle, _)| !handle.is_empty()) else {
+            return Ok(());
+        };
         let services = self.client.services(&self.about).await?;
         let Err(error) = services.sqs.cancel_message_move_task().task_handle(handle).send().await else {
             return Ok(());

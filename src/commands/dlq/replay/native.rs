@@ -55,20 +55,23 @@ pub async fn run(args: ReplayArgs, session: &Session) -> anyhow::Result<Outcome>
     session.stop.begin();
     replay.start().await?;
     let bar = session.ui.bar(Some(plan.waiting));
-    let mut stopping = false;
+    let (mut stopping, mut wait) = (false, Duration::ZERO);
     let end = loop {
-        let progress = replay.progress().await?;
-        bar.set_length(progress.total.unwrap_or(plan.waiting).max(progress.moved));
-        bar.set_position(progress.moved);
-        if progress.state != NativeState::Running {
-            break progress;
-        }
         tokio::select! {
+            biased;
             () = session.stop.requested(), if !stopping => {
                 stopping = true;
                 replay.cancel().await?;
             }
-            () = tokio::time::sleep(LOOK) => {}
+            progress = async { tokio::time::sleep(wait).await; replay.progress().await } => {
+                let progress = progress?;
+                bar.set_length(progress.total.unwrap_or(plan.waiting).max(progress.moved));
+                bar.set_position(progress.moved);
+                if progress.state != NativeState::Running {
+                    break progress;
+                }
+                wait = LOOK;
+            }
         }
     };
     bar.finish_and_clear();
@@ -171,7 +174,7 @@ impl View<'_> {
             ("into", format!("{}   {note}", into.join(", "))),
         ];
         if let Some(rate) = rate {
-            rows.push(("how", format!("{rate}")));
+            rows.push(("how", (*rate).to_owned()));
         }
         rows.push(("note", "the broker does it; replays are not counted, and no run is kept".to_owned()));
         if *to_origins {
