@@ -410,6 +410,7 @@ Register-ArgumentCompleter -Native -CommandName 'evcat' -ScriptBlock {
             [CompletionResult]::new('--edit', '--edit', [CompletionResultType]::ParameterName, 'Change the one event in $EDITOR; it gets a new id, linked to the old')
             [CompletionResult]::new('--keep', '--keep', [CompletionResultType]::ParameterName, 'Copy and settle nothing; needs --into, --all-groups or a command')
             [CompletionResult]::new('--ordered-by-key', '--ordered-by-key', [CompletionResultType]::ParameterName, 'Events of one key in the order in which they were published, one at a time; none behind one that failed')
+            [CompletionResult]::new('--native', '--native', [CompletionResultType]::ParameterName, 'Hand the whole queue to the broker, which puts all of it back (SQS); with --rate and --into queue:NAME')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing but warnings and errors')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing but warnings and errors')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more: the causes of an error, raw headers')

@@ -397,6 +397,7 @@ set edit:completion:arg-completer[evcat] = {|@words|
             cand --edit 'Change the one event in $EDITOR; it gets a new id, linked to the old'
             cand --keep 'Copy and settle nothing; needs --into, --all-groups or a command'
             cand --ordered-by-key 'Events of one key in the order in which they were published, one at a time; none behind one that failed'
+            cand --native 'Hand the whole queue to the broker, which puts all of it back (SQS); with --rate and --into queue:NAME'
             cand -q 'Say nothing but warnings and errors'
             cand --quiet 'Say nothing but warnings and errors'
             cand -v 'Say more: the causes of an error, raw headers'

@@ -42,9 +42,7 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
     };
     let GlobalArgs { color, progress, quiet, verbose, .. } = cli.global;
     let ui = ui(color, progress, quiet, verbose);
-    if verbose {
-        trace_to_stderr(ui.err);
-    }
+    trace_to_stderr(ui.err, verbose);
     match run(cli, &ui) {
         Ok(Outcome::Done) => 0,
         Ok(Outcome::Partial) => Exit::Partial as u8,

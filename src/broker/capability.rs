@@ -61,6 +61,8 @@ pub struct Capabilities {
     pub seek_group: bool,
     /// An event can be sent to one group alone.
     pub address_group: bool,
+    /// The broker itself puts back all of a queue of dead letters.
+    pub native_replay: bool,
     /// The lag of a group can be told.
     pub lag: bool,
     /// Looking makes a temporary queue or subscription (RabbitMQ, AWS, Pub/Sub): refused under `read_only`.
@@ -135,6 +137,8 @@ pub mod abilities {
         ATOMIC_REPLAY: "puts back exactly once" = |c| c.atomic_replay;
         /// `dlq replay` to the failed group only.
         ADDRESS_GROUP: "delivers to one group alone" = |c| c.address_group;
+        /// `dlq replay --native`.
+        NATIVE: "redrives a queue by itself" = |c| c.native_replay;
         /// `topics create`.
         CREATE_TOPICS: "makes topics" = |c| c.create_topics;
         /// `groups seek`.

@@ -14,6 +14,7 @@
 mod capability;
 mod error;
 mod facts;
+mod native;
 mod publisher;
 mod reader;
 mod registry;
@@ -34,6 +35,7 @@ pub mod rabbitmq;
 pub use capability::{Ability, Capabilities, Order, abilities, missing};
 pub use error::{Detail, Error, Kind, Result};
 pub use facts::{Count, GroupInfo, TopicInfo};
+pub use native::{NativePlan, NativeProgress, NativeReplay, NativeState, NativeWish};
 pub use publisher::{PublishOptions, Publisher, Receipt, Receipts};
 pub use reader::{Read, ReadOptions, Reader, Start, Stop};
 pub use registry::{BACKENDS, Backend, Location, backend_of, nearest, open, percent_decoded};
@@ -126,4 +128,11 @@ pub trait Broker: Send + Sync {
     /// Works. Requires: the group exists. Dead letters are worked on through this too: on SQS, RabbitMQ and Pub/Sub a
     /// lease is the only way to see a message at all, so a reader cannot feed `dlq replay`.
     async fn subscription(&self, source: Source, options: SubscribeOptions) -> Result<Box<dyn Subscription>>;
+
+    /// The broker's own way to put back all of a queue of dead letters. Requires `native_replay`. Behaviour: looks and changes
+    /// nothing yet; [`Kind::Unsupported`] where the broker would not do it for this queue.
+    async fn native_replay(&self, dlq: &str, _wish: NativeWish) -> Result<Box<dyn NativeReplay>> {
+        let message = "this broker has no way of its own to put dead letters back";
+        Err(Error::new(Kind::Unsupported, "native_replay", format!("topic {dlq}"), message))
+    }
 }

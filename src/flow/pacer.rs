@@ -19,6 +19,12 @@ impl Rate {
         self.per.div_f64(self.events as f64).max(Duration::from_nanos(1))
     }
 
+    /// As so many in each second, where that is a whole number.
+    pub fn per_second(self) -> Option<u64> {
+        let seconds = self.per.as_secs();
+        self.events.is_multiple_of(seconds).then_some(self.events / seconds)
+    }
+
     /// How long so many events take.
     pub fn time_for(self, events: u64) -> Duration {
         Duration::try_from_secs_f64(self.interval().as_secs_f64() * events as f64).unwrap_or(Duration::MAX)

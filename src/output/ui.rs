@@ -1,17 +1,50 @@
 //! Talk on stderr: status, warnings, errors, progress.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::Write;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::fmt::FmtContext;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::registry::LookupSpan;
 
 use super::{Style, sanitize};
 
-/// From now on what the program traces is said on stderr: `-v`.
-pub fn trace_to_stderr(style: Style) {
-    let lines = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::DEBUG);
-    lines.with_ansi(style.color).without_time().with_target(false).init();
+/// From now on what the program traces is said on stderr: warnings of ours, and with `-v` all of it.
+pub fn trace_to_stderr(style: Style, verbose: bool) {
+    let lines = tracing_subscriber::fmt().with_writer(std::io::stderr);
+    match verbose {
+        true => {
+            let lines = lines.with_max_level(tracing::Level::DEBUG);
+            lines.with_ansi(style.color).without_time().with_target(false).init();
+        }
+        false => lines.with_max_level(tracing::Level::WARN).event_format(Warning(style)).init(),
+    }
+}
+
+/// A warning as people read it; those of libraries are for `-v`.
+struct Warning(Style);
+
+impl<S, N> FormatEvent<S, N> for Warning
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        ctx: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        if !event.metadata().target().starts_with(env!("CARGO_CRATE_NAME")) {
+            return Ok(());
+        }
+        write!(out, "{} ", self.0.warning("warning:"))?;
+        ctx.format_fields(out.by_ref(), event)?;
+        writeln!(out)
+    }
 }
 
 /// What is said beside the data, and to whom.

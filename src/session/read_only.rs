@@ -7,8 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::broker::{
-    Broker, Capabilities, Error, GroupInfo, Kind, PublishOptions, Publisher, ReadOptions, Reader, Result,
-    Source, Start, SubscribeOptions, Subscription, TopicInfo,
+    Broker, Capabilities, Error, GroupInfo, Kind, NativeReplay, NativeWish, PublishOptions, Publisher,
+    ReadOptions, Reader, Result, Source, Start, SubscribeOptions, Subscription, TopicInfo,
 };
 
 pub(super) struct ReadOnly {
@@ -93,5 +93,9 @@ impl Broker for ReadOnly {
         _options: SubscribeOptions,
     ) -> Result<Box<dyn Subscription>> {
         self.refuse("subscription", "settle events")
+    }
+
+    async fn native_replay(&self, _dlq: &str, _wish: NativeWish) -> Result<Box<dyn NativeReplay>> {
+        self.refuse("native_replay", "put dead letters back")
     }
 }

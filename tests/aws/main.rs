@@ -4,11 +4,19 @@
 
 #[path = "../support/account.rs"]
 mod account;
+#[path = "../support/between.rs"]
+mod between;
 #[path = "../support/brokers.rs"]
 mod brokers;
+mod chaos;
 mod dlq;
 mod foreign;
+mod lost;
+mod native;
+#[path = "../support/proxy.rs"]
+mod proxy;
 mod publish;
+mod refused;
 #[path = "../cli/rig.rs"]
 #[allow(
     dead_code,
@@ -79,18 +87,18 @@ impl Site {
         Some(json(&String::from_utf8(suite::output(&mut command, b"")).unwrap()))
     }
 
-    /// Waits until a group says that so many wait: SNS hands on after it has acknowledged.
     /// How many events of a topic wait for its groups.
     fn lag(&self, topic: &str) -> u64 {
         let groups = self.lines(&["groups", "lag", "-o", "json"]);
         groups.iter().filter(|group| group["topic"] == topic).filter_map(|group| group["lag"].as_u64()).sum()
     }
 
+    /// Waits until a group says that so many wait, or more: SNS hands on after it has acknowledged.
     fn until_waiting(&self, group: &str, count: u64) {
         let begun = std::time::Instant::now();
         loop {
             let groups = self.lines(&["groups", "lag", group, "-o", "json"]);
-            if groups.iter().any(|group| group["lag"].as_u64() == Some(count)) {
+            if groups.iter().any(|group| group["lag"].as_u64() >= Some(count)) {
                 return;
             }
             assert!(begun.elapsed() < rig::DEADLINE, "{count} were to wait: {groups:?}");

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use evcat::broker::{Broker, Delivery, Kind, Settlement, Source, Start, Stop, abilities};
+use evcat::broker::{
+    Broker, Delivery, Kind, NativeState, NativeWish, Settlement, Source, Start, Stop, abilities,
+};
 use evcat::event::{Event, HeadersBuf, Name, Position};
 use std::sync::Arc;
 
@@ -10,6 +12,7 @@ use crate::kit::*;
 
 pub const CASES: &[Case] = cases! {
     [] => a_move_stores_and_acks;
+    [NATIVE] => all_is_put_back_by_the_broker_itself;
     [ATOMIC_MOVE] => a_move_of_what_was_lost_stores_nothing;
     [ATOMIC_MOVE, HISTORY] => a_batch_of_moves_acks_and_releases;
     [ADDRESS_GROUP, ATOMIC_REPLAY] => what_is_put_back_is_seen_by_its_group_alone;
@@ -50,6 +53,33 @@ async fn a_move_stores_and_acks(rig: Rig) {
     member.close().await;
     let mut next = Member::of(&rig.another(), group_of(&[topic], "g"), working(3)).await;
     assert_eq!(sorted(of(&next.take(2).await)), ["0", "2"], "what was moved does not come again");
+}
+
+async fn all_is_put_back_by_the_broker_itself(rig: Rig) {
+    let topic = rig.topic("t").await;
+    let source = group_of(&[topic.clone()], "g");
+    rig.broker.create_group(&source, &Start::Latest, Some("t.g.dlq")).await.unwrap();
+    rig.publish(rig.numbered(&topic, 0, 3, 3)).await;
+    let mut member = rig.member(&topic, "g", working(3)).await;
+    for dead in member.take(3).await {
+        member.settle(&dead, moved(copy(&dead, &"t.g.dlq".into()), None)).await.unwrap();
+    }
+    let origins = rig.broker.native_replay("t.g.dlq", NativeWish::default()).await.unwrap();
+    let into = origins.plan().into.clone();
+    assert_eq!(into.len(), 1, "the queue of the group");
+    // What was sent to where it lies, and not moved there by the broker, goes where it is told to.
+    let wish = NativeWish { into: Some(into[0].clone()), per_second: None };
+    let mut replay = rig.broker.native_replay("t.g.dlq", wish).await.unwrap();
+    assert_eq!((replay.plan().waiting, &replay.plan().under_way), (3, &None));
+    replay.start().await.unwrap();
+    let end = loop {
+        let progress = replay.progress().await.unwrap();
+        if progress.state != NativeState::Running {
+            break progress;
+        }
+    };
+    assert_eq!((end.moved, end.state), (3, NativeState::Completed));
+    assert_eq!(sorted(of(&member.take(3).await)), ["0", "1", "2"]);
 }
 
 async fn a_move_of_what_was_lost_stores_nothing(rig: Rig) {

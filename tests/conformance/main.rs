@@ -125,9 +125,7 @@ fn trial(fixture: &'static Fixture, case: &'static Case, require_all: bool) -> T
 
 /// Why a broker cannot pass a case that its like passes.
 fn cannot(fixture: &Fixture, case: &Case) -> Option<&'static str> {
-    // On a busy machine their members or their stand-in miss their time now and then.
-    let is_slow = fixture.name.starts_with("kafka:") || fixture.name.starts_with("aws");
-    if is_slow && !std::env::var("EVCAT_TEST_SLOW").is_ok_and(|value| value == "1") {
+    if is_slow(fixture) && !std::env::var("EVCAT_TEST_SLOW").is_ok_and(|value| value == "1") {
         return Some("EVCAT_TEST_SLOW=1 runs it");
     }
     #[cfg(feature = "kafka")]
@@ -138,12 +136,18 @@ fn cannot(fixture: &Fixture, case: &Case) -> Option<&'static str> {
     None
 }
 
+/// On a busy machine their members or their stand-in miss their time now and then.
+fn is_slow(fixture: &Fixture) -> bool {
+    fixture.name.starts_with("kafka:") || fixture.name.starts_with("aws")
+}
+
 fn run(fixture: &'static Fixture, case: &'static Case) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let rig = Rig::new(fixture);
-        if tokio::time::timeout(LIMIT, (case.run)(rig)).await.is_err() {
-            panic!("not done after {LIMIT:?}: something waits for ever");
+        let limit = if is_slow(fixture) { 3 * LIMIT } else { LIMIT };
+        if tokio::time::timeout(limit, (case.run)(rig)).await.is_err() {
+            panic!("not done after {limit:?}: something waits for ever");
         }
     });
 }

@@ -52,6 +52,7 @@ pub const REFUSALS: &[Refusal] = refusals! {
     ATOMIC_MOVE: one_step_moves_are_the_guards;
     ATOMIC_REPLAY: one_step_replays_are_the_guards;
     ADDRESS_GROUP: one_group_alone;
+    NATIVE: handing_a_queue_over;
     CREATE_TOPICS: making_topics;
     SEEK: moving_a_group;
     LAG: lag_is_not_made_up;
@@ -211,6 +212,10 @@ async fn one_group_alone(rig: &Rig) {
     let (topic, member, one) = delivery(rig).await;
     let moved = Settlement::Move { event: Box::new(said(&topic, "x")), only: Some("g".into()) };
     refused(member.settle(&one, moved).await);
+}
+
+async fn handing_a_queue_over(rig: &Rig) {
+    refused(rig.nowhere().native_replay("t", NativeWish::default()).await);
 }
 
 async fn lag_is_not_made_up(rig: &Rig) {

@@ -227,6 +227,11 @@ impl Broker for Scoped {
             self.broker.subscription(scope.source(&source), SubscribeOptions { stop, ..options }).await?;
         Ok(Box::new(ScopedSubscription { inner, scope }))
     }
+
+    /// Where to is a name that a plan told.
+    async fn native_replay(&self, dlq: &str, wish: NativeWish) -> Result<Box<dyn NativeReplay>> {
+        self.broker.native_replay(&self.scope().add(dlq), wish).await
+    }
 }
 
 struct ScopedPublisher {

@@ -212,8 +212,9 @@ impl Private {
 
     /// What its variables begin with.
     fn prefix(&self) -> String {
-        let kind = self.name.split(':').next().unwrap_or_default();
-        format!("EVCAT_TEST_{}", kind.to_uppercase())
+        let mut names = self.variables.keys();
+        let prefix = names.find_map(|name| name.strip_suffix("_DIR"));
+        prefix.unwrap_or_else(|| panic!("{} has no directory", self.name)).to_owned()
     }
 
     fn does(&self, verb: &str, node: usize) {

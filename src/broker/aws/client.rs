@@ -1,6 +1,7 @@
 //! The clients of the two services, made by the first call that needs one, and what was found out by name.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -48,12 +49,18 @@ pub struct Client {
     services: OnceCell<Services>,
     /// ARNs of topics and URLs of queues, by what they are called here.
     known: Mutex<HashMap<String, Arc<str>>>,
+    slowed: AtomicBool,
 }
 
 impl Client {
     /// Behaviour: no I/O.
     pub fn new(settings: Settings) -> Client {
-        Client { settings, services: OnceCell::new(), known: Mutex::default() }
+        Client {
+            settings,
+            services: OnceCell::new(),
+            known: Mutex::default(),
+            slowed: AtomicBool::new(false),
+        }
     }
 
     /// Makes the clients, or says why not. Credentials are asked for by the first request.
@@ -99,6 +106,16 @@ impl Client {
             sns_once: aws_sdk_sns::Client::new(&once),
             region,
         })
+    }
+
+    /// Says once that AWS wants fewer requests, and that we comply.
+    pub fn heed(&self, fault: &Fault) {
+        if fault.throttled && !self.slowed.swap(true, Relaxed) {
+            tracing::warn!(
+                "AWS {}; it is asked again after a pause, and this is not said again",
+                fault.message
+            );
+        }
     }
 
     fn known(&self, name: &str) -> Option<Arc<str>> {

@@ -13,6 +13,9 @@ use super::receive::Taken;
 use crate::broker::{Delivery, Error, Received, Token};
 use crate::event::Name;
 
+/// So much later than promised a queue may hand out again what is no longer hidden.
+const LATE: Duration = Duration::from_secs(5);
+
 /// A queue that is worked on.
 #[derive(Clone)]
 pub struct Source {
@@ -61,8 +64,8 @@ pub struct Desk {
     in_hand: usize,
     /// Asked for and not here yet.
     coming: usize,
-    /// No retry comes again after this.
-    retries_until: Option<Instant>,
+    /// What is hidden, and comes again, has come by then.
+    hidden_until: Option<Instant>,
     tokens: u64,
 }
 
@@ -80,14 +83,25 @@ impl Desk {
             failed: None,
             in_hand: 0,
             coming: 0,
-            retries_until: None,
+            hidden_until: None,
             tokens: 0,
         }
     }
 
-    /// The end of a lease that begins now, less what the way of an answer may take.
+    /// What the way of an answer may take.
+    fn margin(&self) -> Duration {
+        (self.lease / 8).min(Duration::from_secs(2))
+    }
+
+    /// The end of a lease that begins now, less that.
     fn until(&self, from: Instant) -> Instant {
-        from + self.lease - (self.lease / 8).min(Duration::from_secs(2))
+        from + self.lease - self.margin()
+    }
+
+    /// Something comes again at this time.
+    fn hidden(&mut self, until: Instant) {
+        let until = until + LATE;
+        self.hidden_until = Some(self.hidden_until.map_or(until, |other| other.max(until)));
     }
 
     /// How many may be asked of a queue now; they are counted as coming.
@@ -125,7 +139,7 @@ impl Desk {
         self.sources[source].left.is_some_and(|left| left > 0)
             && self.in_hand == 0
             && self.ready.is_empty()
-            && self.retries_until.is_none_or(|until| until <= now)
+            && self.hidden_until.is_none_or(|until| until <= now)
     }
 
     /// Whether some of a queue are kept from coming again to us.
@@ -164,7 +178,7 @@ impl Desk {
     fn lapse(&mut self, now: Instant) {
         let late: Vec<Token> =
             self.held.iter().filter(|(_, held)| held.until <= now).map(|(token, _)| *token).collect();
-        late.into_iter().for_each(|token| self.lose(token));
+        late.into_iter().for_each(|token| self.lose(token, now));
         // What nobody has seen comes again, and nobody needs to hear of it.
         let mut back = Vec::new();
         self.ready.retain(|(source, _, until)| {
@@ -174,7 +188,10 @@ impl Desk {
             }
             ours
         });
-        back.into_iter().for_each(|source| self.comes_again(source));
+        for source in back {
+            self.hidden(now + self.margin());
+            self.comes_again(source);
+        }
     }
 
     fn comes_again(&mut self, source: usize) {
@@ -184,11 +201,12 @@ impl Desk {
     }
 
     /// It is somebody else's by now, or nobody's; with it the later ones of its key.
-    pub fn lose(&mut self, token: Token) {
+    pub fn lose(&mut self, token: Token, now: Instant) {
         let Some(held) = self.held.remove(&token) else { return };
         if held.released {
             return;
         }
+        self.hidden(held.until + self.margin());
         self.in_hand -= 1;
         self.comes_again(held.source);
         self.lost.push(token);
@@ -202,7 +220,10 @@ impl Desk {
             .collect();
         for token in later {
             if let Some(other) = self.held.remove(&token) {
-                self.given_up.push(Ticket { source: other.source, handle: other.handle, token: None });
+                // One that is over too may be somebody else's by now, and to give it up would take it from them.
+                if other.until > now {
+                    self.given_up.push(Ticket { source: other.source, handle: other.handle, token: None });
+                }
                 self.comes_again(other.source);
                 if !other.released {
                     self.in_hand -= 1;
@@ -214,8 +235,10 @@ impl Desk {
             .into_iter()
             .partition(|(source, taken, _)| same(*source, taken.group.as_ref()));
         self.ready = stay;
-        for (source, taken, _) in gone {
-            self.given_up.push(Ticket { source, handle: taken.handle, token: None });
+        for (source, taken, until) in gone {
+            if until > now {
+                self.given_up.push(Ticket { source, handle: taken.handle, token: None });
+            }
             self.comes_again(source);
         }
     }
@@ -266,7 +289,7 @@ impl Desk {
         if let Some(held) = self.held.remove(&token) {
             self.in_hand -= 1;
             self.comes_again(held.source);
-            self.retries_until = Some(self.retries_until.map_or(at, |until| until.max(at)));
+            self.hidden(at);
         }
     }
 
@@ -379,6 +402,17 @@ mod tests {
     }
 
     #[test]
+    fn what_somebody_else_may_have_by_now_is_not_given_up() {
+        let now = Instant::now();
+        let mut desk = desk(None, 10);
+        come(&mut desk, now, &["a", "a"]);
+        assert_eq!(tokens(&mut desk, now).len(), 2);
+        let over = now + LEASE;
+        assert!(matches!(desk.say(over), Some(Ok(Received::Lost(lost))) if lost.len() == 2));
+        assert_eq!(desk.given_up(), [], "its lease is over as well");
+    }
+
+    #[test]
     fn the_end_waits_for_a_retry() {
         let now = Instant::now();
         let mut desk = desk(Some(1), 1);
@@ -387,6 +421,6 @@ mod tests {
         let at = now + Duration::from_secs(3);
         desk.retried(held[0], at);
         assert!(desk.say(now).is_none());
-        assert!(!desk.waits_for(0, now) && desk.waits_for(0, at));
+        assert!(!desk.waits_for(0, now) && !desk.waits_for(0, at) && desk.waits_for(0, at + LATE));
     }
 }

@@ -19,7 +19,11 @@ pub struct About {
 /// Who says who we are.
 const CHAIN: &str = "asked in this order: the URL (aws://ACCESS_KEY@REGION), AWS_ACCESS_KEY_ID, the profile of \
                      AWS_PROFILE or -X profile=NAME in ~/.aws (also SSO and credential_process), a web identity token, \
-                     the container, the instance; to see what the AWS tools find: aws sts get-caller-identity";
+                     the container, the instance; a region that is not enabled for the account answers so too; to see what \
+                     the AWS tools find: aws sts get-caller-identity";
+/// The same where it may be another region that is meant.
+const REGION: &str = "is the region of the URL, aws://REGION, that of the queue or topic, and enabled for the account? and who \
+                      we are: aws sts get-caller-identity";
 /// Who may do what.
 const RIGHTS: &str = "rights come from the policies of the user or role, and from that of the queue or topic";
 
@@ -36,11 +40,13 @@ pub struct Fault {
     pub in_doubt: bool,
     /// Another try may help.
     pub again: bool,
+    /// There were too many requests.
+    pub throttled: bool,
 }
 
 impl Fault {
     fn new(kind: Kind, message: impl Into<String>) -> Fault {
-        Fault { kind, message: message.into(), hint: None, in_doubt: false, again: false }
+        Fault { kind, message: message.into(), hint: None, in_doubt: false, again: false, throttled: false }
     }
 
     fn hint(self, hint: &'static str) -> Fault {
@@ -99,6 +105,19 @@ impl Fault {
         }
     }
 
+    /// Of an error of ours, from before anything was sent.
+    pub fn from_ours(error: &Error) -> Fault {
+        let detail = error.detail();
+        Fault {
+            kind: detail.kind,
+            message: detail.message.clone(),
+            hint: detail.hint.clone(),
+            in_doubt: false,
+            again: detail.kind == Kind::Unreachable,
+            throttled: false,
+        }
+    }
+
     fn credentials(why: &CredentialsError) -> Fault {
         let message = match why {
             CredentialsError::CredentialsNotLoaded(_) => "no credentials were found".to_owned(),
@@ -148,6 +167,11 @@ impl Fault {
                 Fault::new(Kind::Denied, format!("the credentials have expired: {words}"))
                     .hint("log in again, such as: aws sso login")
             }
+            "SignatureDoesNotMatch" | "InvalidSignatureException" | "OptInRequired"
+                if words.contains("region") =>
+            {
+                Fault::new(Kind::Denied, words).hint(REGION)
+            }
             "InvalidClientTokenId"
             | "UnrecognizedClientException"
             | "SignatureDoesNotMatch"
@@ -169,7 +193,8 @@ impl Fault {
             | "SlowDown"
             | "KmsThrottled"
             | "KMSThrottlingException" => {
-                Fault::new(Kind::Unreachable, format!("asked for slower requests: {words}")).again()
+                let message = format!("asked for slower requests: {words}");
+                Fault { throttled: true, ..Fault::new(Kind::Unreachable, message).again() }
             }
             "ReceiptHandleIsInvalid" | "MessageNotInflight" => Fault::lost(),
             "InvalidParameterValue" | "InvalidParameter" | "InvalidParameterValueException"

@@ -1,11 +1,11 @@
 //! What was published and is not confirmed yet: one task that sends batches of ten.
 //!
-//! To a standard topic or queue several batches are under way at once. To one that is FIFO there are a few lanes, each key
-//! in one of them, and in a lane one batch at a time, so that a key keeps its order. What was certainly not stored is
-//! sent again until the patience ends. Where that is not certain, it is only sent again to a FIFO place, which knows it by
+//! Several batches are under way at once. To a place that is FIFO only one event of a key is: of a batch some may be stored
+//! while others fail, and one that was stored before an earlier one of its key would have passed it. What was certainly not
+//! stored is sent again until the patience ends. Where that is not certain, it is only sent again to a FIFO place, which knows it by
 //! its id; else it is answered as in doubt at once.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -29,8 +29,10 @@ use crate::event::Position;
 pub const TOGETHER: usize = 10;
 /// So many batches at a time to a place without order.
 pub const UNDER_WAY: usize = 16;
-/// Lanes of a FIFO place.
-const LANES: usize = 8;
+/// The same to a FIFO place.
+const UNDER_WAY_FIFO: usize = 8;
+/// So many events that wait are looked through for keys that may go.
+const LOOKED_THROUGH: usize = 1000;
 /// Between two tries.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -56,10 +58,9 @@ pub struct Item {
     pub out: Outgoing,
     /// Held back so long.
     pub delay: Option<Duration>,
-    lane: usize,
     call: u64,
     at: usize,
-    since: Option<Instant>,
+    since: Instant,
     tries: u32,
     /// It may have been stored by an earlier try.
     in_doubt: bool,
@@ -69,21 +70,14 @@ pub struct Item {
 
 impl Item {
     /// Not sent yet.
-    pub fn new(about: About, place: Place, out: Outgoing, delay: Option<Duration>, lane: usize) -> Item {
-        let lane = if place.is_fifo() { lane % LANES } else { 0 };
-        Item {
-            about,
-            place,
-            out,
-            delay,
-            lane,
-            call: 0,
-            at: 0,
-            since: None,
-            tries: 0,
-            in_doubt: false,
-            alone: false,
-        }
+    pub fn new(about: About, place: Place, out: Outgoing, delay: Option<Duration>) -> Item {
+        let (since, in_doubt, alone) = (Instant::now(), false, false);
+        Item { about, place, out, delay, call: 0, at: 0, since, tries: 0, in_doubt, alone }
+    }
+
+    /// What keeps its order: the key, in a FIFO place.
+    fn group(&self) -> Option<&str> {
+        self.out.fifo.as_ref().map(|(group, _)| group.as_str())
     }
 }
 
@@ -99,7 +93,26 @@ struct Call {
 struct Lane {
     waiting: VecDeque<Item>,
     under_way: usize,
+    /// Keys of which an event is under way.
+    busy: HashSet<String>,
     not_before: Option<Instant>,
+    /// When something was stored last.
+    stored: Option<Instant>,
+}
+
+impl Lane {
+    /// The later ones of a key that could not be sent: they would pass it.
+    fn behind(&mut self, item: &Item, fault: &Fault) -> Vec<(u64, usize, Result<Receipt>)> {
+        let Some(group) = item.group() else { return Vec::new() };
+        let waiting = std::mem::take(&mut self.waiting);
+        let (behind, rest) =
+            waiting.into_iter().partition::<VecDeque<_>, _>(|other| other.group() == Some(group));
+        self.waiting = rest;
+        let message =
+            format!("was not sent, because an earlier event of its key was not stored: {}", fault.message);
+        let error = |item: Item| (item.call, item.at, Err(item.about.error(fault.kind, message.clone())));
+        behind.into_iter().map(error).collect()
+    }
 }
 
 /// What a FIFO place knows again: group and id, and when and as what it took them. It drops what has both again within five
@@ -130,7 +143,8 @@ impl Ids {
     }
 }
 
-type Key = (String, usize);
+/// A place, as text.
+type Key = String;
 /// A batch that came back: each with the id that it got, or what was wrong.
 type Landing = (Key, Vec<(Item, std::result::Result<String, Fault>)>);
 type Flight = Pin<Box<dyn Future<Output = Landing> + Send>>;
@@ -179,8 +193,11 @@ impl Tower {
         for (at, item) in items.into_iter().enumerate() {
             match item {
                 Ok(item) => {
-                    let key = (format!("{:?}", item.place), item.lane);
-                    self.lanes.entry(key).or_default().waiting.push_back(Item { call, at, ..item });
+                    self.lanes.entry(format!("{:?}", item.place)).or_default().waiting.push_back(Item {
+                        call,
+                        at,
+                        ..item
+                    });
                 }
                 Err(error) => self.answer(call, at, Err(error)),
             }
@@ -198,12 +215,14 @@ impl Tower {
                     wake = Some(wake.map_or(at, |wake| wake.min(at)));
                     break;
                 }
-                if lane.under_way >= if first.place.is_fifo() { 1 } else { UNDER_WAY } {
+                if lane.under_way >= if first.place.is_fifo() { UNDER_WAY_FIFO } else { UNDER_WAY } {
+                    break;
+                }
+                let items = together(lane);
+                if items.is_empty() {
                     break;
                 }
                 let (key, client) = (key.clone(), self.client.clone());
-                let items = together(&mut lane.waiting, now);
-                lane.under_way += 1;
                 self.flights.push(Box::pin(async move { (key, send::send(&client, items).await) }));
             }
         }
@@ -214,8 +233,14 @@ impl Tower {
     fn land(&mut self, (key, landed): Landing) {
         let (timeout, now) = (self.client.settings.timeout, Instant::now());
         let crowd = landed.len() > 1;
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        lane.under_way -= 1;
+        if landed.iter().any(|(_, result)| result.is_ok()) {
+            lane.stored = Some(now);
+        }
         let (mut again, mut answers) = (Vec::new(), Vec::new());
         for (mut item, result) in landed {
+            item.group().map(|group| lane.busy.remove(group));
             let fault = match result {
                 Ok(id) => {
                     let fifo = item.out.fifo.as_ref();
@@ -228,8 +253,10 @@ impl Tower {
                 }
                 Err(fault) => fault,
             };
+            self.client.heed(&fault);
             item.in_doubt |= fault.in_doubt;
-            let late = timeout.is_some_and(|most| item.since.is_some_and(|since| now - since >= most));
+            let since = lane.stored.map_or(item.since, |stored| stored.max(item.since));
+            let late = timeout.is_some_and(|most| now - since >= most);
             let safe = !fault.in_doubt || item.out.fifo.is_some();
             if crowd && fault.kind == Kind::Rejected && !item.alone {
                 item.alone = true;
@@ -239,17 +266,17 @@ impl Tower {
                 again.push(item);
             } else {
                 answers.push((item.call, item.at, Err(verdict(&item, &fault))));
+                if fault.kind != Kind::Rejected {
+                    answers.extend(lane.behind(&item, &fault));
+                }
             }
         }
-        if let Some(lane) = self.lanes.get_mut(&key) {
-            lane.under_way -= 1;
-            if let Some(tries) = again.iter().map(|item| item.tries).max().filter(|tries| *tries > 0) {
-                let pause = FIRST_PAUSE.saturating_mul(1 << tries.min(10)).min(LONGEST_PAUSE);
-                lane.not_before = Some(now + pause.mul_f64(0.5 + fastrand::f64() / 2.0));
-            }
-            // In front of all others of its lane, so that a key keeps its order.
-            again.into_iter().rev().for_each(|item| lane.waiting.push_front(item));
+        if let Some(tries) = again.iter().map(|item| item.tries).max().filter(|tries| *tries > 0) {
+            let pause = FIRST_PAUSE.saturating_mul(1 << tries.min(10)).min(LONGEST_PAUSE);
+            lane.not_before = Some(now + pause.mul_f64(0.5 + fastrand::f64() / 2.0));
         }
+        // In front of all others of its lane, so that a key keeps its order.
+        again.into_iter().rev().for_each(|item| lane.waiting.push_front(item));
         answers.into_iter().for_each(|(call, at, answer)| self.answer(call, at, answer));
     }
 
@@ -266,21 +293,30 @@ impl Tower {
     }
 }
 
-/// As many of the first as may go in one request.
-fn together(waiting: &mut VecDeque<Item>, now: Instant) -> Vec<Item> {
-    let (mut items, mut size) = (Vec::new(), 0);
-    while let Some(first) = waiting.front() {
-        let alone = first.alone || items.last().is_some_and(|last: &Item| last.alone);
-        let fits = size + first.out.size() <= limit(&first.place);
-        if !items.is_empty() && (alone || !fits || items.len() == TOGETHER) {
+/// As many of the first as may go in one request. To a FIFO place no key goes twice, and none of which an event is under way.
+fn together(lane: &mut Lane) -> Vec<Item> {
+    let (mut items, mut size, mut at) = (Vec::<Item>::new(), 0, 0);
+    // Keys that wait for an earlier event of theirs.
+    let mut held = HashSet::<String>::new();
+    while let Some(next) = lane.waiting.get(at).filter(|_| at < LOOKED_THROUGH && items.len() < TOGETHER) {
+        if let Some(group) = next.group()
+            && (lane.busy.contains(group) || held.contains(group))
+        {
+            held.insert(group.to_owned());
+            at += 1;
+            continue;
+        }
+        let alone = next.alone || items.last().is_some_and(|last| last.alone);
+        let fits = size + next.out.size() <= limit(&next.place);
+        if !items.is_empty() && (alone || !fits) {
             break;
         }
-        if let Some(mut first) = waiting.pop_front() {
-            size += first.out.size();
-            first.since.get_or_insert(now);
-            items.push(first);
-        }
+        let Some(next) = lane.waiting.remove(at) else { break };
+        lane.busy.extend(next.group().map(str::to_owned));
+        size += next.out.size();
+        items.push(next);
     }
+    lane.under_way += usize::from(!items.is_empty());
     items
 }
 

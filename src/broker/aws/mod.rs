@@ -3,8 +3,8 @@
 //! A topic is an SNS topic, a group of it the queue `TOPIC-GROUP` that is subscribed to it in the raw form, and the dead
 //! letters of a group, `TOPIC.GROUP.dlq`, are the queue `TOPIC-GROUP-dlq` (`name` has the rule). `client` is the two
 //! services, `message` and `attributes` are both directions of an event, `error` is what goes wrong, in words. On these
-//! stand the publisher (`flights`, `send`), the reader of a tail, the subscription (`desk`, `work`, `settle`), topics and
-//! groups.
+//! stand the publisher (`flights`, `send`), the reader of a tail, the subscription (`desk`, `work`, `settle`), topics,
+//! groups, and `redrive`: dead letters that SQS itself puts back.
 //!
 //! The environment is asked in one place, which is the SDK: who we are at AWS is found by its credential chain, and that
 //! reads variables, files and the metadata of the machine. Nothing of it happens before the first request.
@@ -23,6 +23,7 @@ mod publisher;
 mod queues;
 mod reader;
 mod receive;
+mod redrive;
 mod send;
 mod settings;
 mod settle;
@@ -36,8 +37,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Broker, Capabilities, GroupInfo, Location, Order, PublishOptions, Publisher, ReadOptions, Reader, Result,
-    Source, Start, SubscribeOptions, Subscription, Surroundings, TopicInfo,
+    Broker, Capabilities, GroupInfo, Location, NativeReplay, NativeWish, Order, PublishOptions, Publisher,
+    ReadOptions, Reader, Result, Source, Start, SubscribeOptions, Subscription, Surroundings, TopicInfo,
 };
 use client::Client;
 use name::Place;
@@ -94,6 +95,7 @@ pub fn capabilities(topic: &str) -> Capabilities {
         dedup: false,
         seek_group: false,
         address_group: is_topic,
+        native_replay: true,
         lag: is_topic,
         read_creates: is_topic,
         max_event: Some(max_event(&place) as u64),
@@ -173,6 +175,10 @@ impl Broker for Aws {
 
     async fn subscription(&self, source: Source, options: SubscribeOptions) -> Result<Box<dyn Subscription>> {
         subscription::open(&self.client, source, options).await
+    }
+
+    async fn native_replay(&self, dlq: &str, wish: NativeWish) -> Result<Box<dyn NativeReplay>> {
+        redrive::open(&self.client, dlq, wish).await
     }
 }
 

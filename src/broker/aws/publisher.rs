@@ -106,6 +106,5 @@ fn item(event: &Event, only: Option<Name>, delay: Option<Duration>) -> Result<It
         );
         return Err(about.error(Kind::Rejected, message));
     }
-    let lane = event.key().map_or(0, |key| crc32c::crc32c(key) as usize);
-    Ok(Item::new(about, place, out, delay, lane))
+    Ok(Item::new(about, place, out, delay))
 }

@@ -187,6 +187,7 @@ async fn read(
                 let now = Instant::now();
                 let since = *silent.get_or_insert(now);
                 let patient = client.settings.timeout.is_none_or(|most| now - since < most);
+                client.heed(&fault);
                 if fault.again && patient {
                     tokio::time::sleep(PAUSE).await;
                     continue;
@@ -209,7 +210,7 @@ async fn read(
         if sender.send(Ok(events)).await.is_err() {
             return;
         }
-        tell(services, std::slice::from_ref(source), &tickets, What::Delete).await;
+        tell(client, services, std::slice::from_ref(source), &tickets, What::Delete).await;
     }
 }
 

@@ -12,7 +12,6 @@ use super::error::Fault;
 use super::flights::Item;
 use super::message::TRACE;
 use super::name::Place;
-use crate::broker::{Error, Kind};
 
 type Landed = Vec<(Item, Result<String, Fault>)>;
 
@@ -22,7 +21,7 @@ pub async fn send(client: &Client, items: Vec<Item>) -> Landed {
     let (about, place) = (first.about.clone(), first.place.clone());
     let services = match client.services(&about).await {
         Ok(services) => services,
-        Err(error) => return failed(items, || of(&error)),
+        Err(error) => return failed(items, || Fault::from_ours(&error)),
     };
     let target = match &place {
         Place::Topic(topic) => client.topic(&about, topic).await,
@@ -30,25 +29,12 @@ pub async fn send(client: &Client, items: Vec<Item>) -> Landed {
     };
     let target = match target {
         Ok(Some(target)) => target,
-        Ok(None) => return failed(items, || of(&about.missing())),
-        Err(error) => return failed(items, || of(&error)),
+        Ok(None) => return failed(items, || Fault::from_ours(&about.missing())),
+        Err(error) => return failed(items, || Fault::from_ours(&error)),
     };
     match place {
         Place::Topic(_) => to_topic(services, &target, items).await,
         Place::Queue(_) | Place::Letters(_) => to_queue(services, &target, items).await,
-    }
-}
-
-/// An error from before anything was sent.
-fn of(error: &Error) -> Fault {
-    let detail = error.detail();
-    let again = detail.kind == Kind::Unreachable;
-    Fault {
-        kind: detail.kind,
-        message: detail.message.clone(),
-        hint: detail.hint.clone(),
-        in_doubt: false,
-        again,
     }
 }
 

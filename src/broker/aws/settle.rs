@@ -8,14 +8,14 @@ use aws_sdk_sqs::types::{
 };
 use futures_util::StreamExt;
 
-use super::client::{AT_A_TIME, Services};
+use super::client::{AT_A_TIME, Client, Services};
 use super::desk::{Source, Ticket};
 use super::error::Fault;
 
 /// So many go together.
 const TOGETHER: usize = 10;
-/// So often it is tried, and the first pause between two tries.
-const TRIES: u32 = 5;
+/// So often it is tried, and the first pause between two tries; twelve seconds in all.
+const TRIES: u32 = 7;
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// What is to be done with messages.
@@ -31,7 +31,13 @@ pub enum What {
 pub type Done = Result<(), Fault>;
 
 /// Does it to all, and says how it went with each, in their order. All of it may be done twice.
-pub async fn tell(services: &Services, sources: &[Source], tickets: &[Ticket], what: What) -> Vec<Done> {
+pub async fn tell(
+    client: &Client,
+    services: &Services,
+    sources: &[Source],
+    tickets: &[Ticket],
+    what: What,
+) -> Vec<Done> {
     let mut by_source: HashMap<usize, Vec<usize>> = HashMap::new();
     for (at, ticket) in tickets.iter().enumerate() {
         by_source.entry(ticket.source).or_default().push(at);
@@ -45,7 +51,7 @@ pub async fn tell(services: &Services, sources: &[Source], tickets: &[Ticket], w
     let told = futures_util::stream::iter(chunks)
         .map(|(source, chunk)| async move {
             let url = &sources[source].url;
-            let done = tell_chunk(services, url, tickets, &chunk, what).await;
+            let done = tell_chunk(client, services, url, tickets, &chunk, what).await;
             chunk.into_iter().zip(done).collect::<Vec<_>>()
         })
         .buffer_unordered(AT_A_TIME)
@@ -57,6 +63,7 @@ pub async fn tell(services: &Services, sources: &[Source], tickets: &[Ticket], w
 }
 
 async fn tell_chunk(
+    client: &Client,
     services: &Services,
     url: &str,
     tickets: &[Ticket],
@@ -76,7 +83,8 @@ async fn tell_chunk(
             break;
         }
         if attempt > 1 {
-            tokio::time::sleep(PAUSE.saturating_mul(1 << (attempt - 2))).await;
+            let pause = PAUSE.saturating_mul(1 << (attempt - 2));
+            tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
         }
         let handles: Vec<(usize, &str)> =
             open.iter().map(|at| (*at, tickets[chunk[*at]].handle.as_str())).collect();
@@ -86,11 +94,13 @@ async fn tell_chunk(
         };
         match failed {
             Ok(mut failed) => {
+                failed.values().for_each(|fault| client.heed(fault));
                 for at in open {
                     answers[at] = Some(failed.remove(&at.to_string()).map_or(Ok(()), Err));
                 }
             }
             Err(fault) => {
+                client.heed(&fault);
                 for at in open {
                     answers[at] = Some(Err(fault.clone()));
                 }

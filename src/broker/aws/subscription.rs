@@ -17,7 +17,8 @@ use super::settle::{What, tell};
 use super::work::{Shared, Work, count};
 use super::{MAX_RETRY, groups};
 use crate::broker::{
-    Error, Kind, Receipt, Received, Result, Settlement, Source, Stop, SubscribeOptions, Subscription, Token,
+    Error, Kind, Receipt, Received, Result, STORED, Settlement, Source, Stop, SubscribeOptions, Subscription,
+    Token,
 };
 use crate::event::{Event, Name};
 
@@ -103,14 +104,20 @@ fn sources(source: Source) -> Result<Vec<(Name, Place, About)>> {
                 let message = "nothing can be chosen from a queue; take all, and release the rest";
                 return Err(about.error(Kind::Unsupported, message));
             }
-            match Place::of(&dlq) {
-                Place::Topic(_) => {
-                    let message = "is a topic, and dead letters lie in queues: TOPIC.GROUP.dlq or queue:NAME";
-                    Err(about.error(Kind::Unsupported, message))
-                }
-                place => Ok(vec![(dlq, place, about)]),
-            }
+            let place = letters_place(&about, &dlq)?;
+            Ok(vec![(dlq, place, about)])
         }
+    }
+}
+
+/// The queue that dead letters lie in.
+pub fn letters_place(about: &About, dlq: &str) -> Result<Place> {
+    match Place::of(dlq) {
+        Place::Topic(_) => {
+            let message = "is a topic, and dead letters lie in queues: TOPIC.GROUP.dlq or queue:NAME";
+            Err(about.error(Kind::Unsupported, message))
+        }
+        place => Ok(place),
     }
 }
 
@@ -202,13 +209,13 @@ impl Subscription for Member {
         };
         if !tickets.is_empty() {
             let services = self.client.services(&self.about).await?;
-            let told = tell(services, &self.sources, &tickets, What::Hide(self.lease)).await;
+            let told = tell(&self.client, services, &self.sources, &tickets, What::Hide(self.lease)).await;
             let mut desk = self.shared.desk();
             for (ticket, told) in tickets.iter().zip(told) {
                 match told {
                     Ok(()) => desk.extended(ticket, now),
                     Err(Fault { kind: Kind::Lost, .. }) => {
-                        ticket.token.into_iter().for_each(|token| desk.lose(token));
+                        ticket.token.into_iter().for_each(|token| desk.lose(token, now));
                     }
                     // It lapses by itself, if no later word reaches the queue.
                     Err(fault) => tracing::debug!("a lease was not extended: {}", fault.message),
@@ -244,8 +251,7 @@ impl Member {
                     mine.push((at, token));
                     tickets.push(ticket);
                 }
-                // Stored by a move and lost since: it comes again, and is twice there.
-                None => answers[at] = Err(lost()),
+                None => answers[at] = Err(unacked(&answers[at], lost())),
             }
         }
         (mine, tickets)
@@ -257,14 +263,14 @@ impl Member {
             return Ok(());
         }
         let services = self.client.services(&self.about).await?;
-        let told = tell(services, &self.sources, &tickets, What::Delete).await;
+        let told = tell(&self.client, services, &self.sources, &tickets, What::Delete).await;
         let mut desk = self.shared.desk();
         for ((at, token), told) in mine.into_iter().zip(told) {
             match told {
                 Ok(()) => desk.settled(token),
                 Err(fault) => {
-                    answers[at] = Err(not_told(&fault));
-                    desk.lose(token);
+                    answers[at] = Err(unacked(&answers[at], not_told(&fault)));
+                    desk.lose(token, Instant::now());
                 }
             }
         }
@@ -287,7 +293,7 @@ impl Member {
         }
         for (seconds, group) in by_delay {
             let tickets: Vec<Ticket> = group.iter().map(|(_, _, ticket)| ticket.clone()).collect();
-            let told = tell(services, &self.sources, &tickets, What::Hide(seconds)).await;
+            let told = tell(&self.client, services, &self.sources, &tickets, What::Hide(seconds)).await;
             let at_least = Instant::now() + Duration::from_secs(u64::from(seconds.unsigned_abs()));
             let mut desk = self.shared.desk();
             for ((at, token, _), told) in group.into_iter().zip(told) {
@@ -295,12 +301,25 @@ impl Member {
                     Ok(()) => desk.retried(token, at_least),
                     Err(fault) => {
                         answers[at] = Err(not_told(&fault));
-                        desk.lose(token);
+                        desk.lose(token, Instant::now());
                     }
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// What an ack that failed means: with a receipt a move has stored the event, and it is twice there when it comes again.
+fn unacked(answer: &Result<Option<Receipt>>, why: Error) -> Error {
+    match answer {
+        Ok(Some(_)) => About::new(STORED, "").error(
+            Kind::Lost,
+            format!(
+                "the event was stored, and the original not acked, so that it is handed out again: {why}"
+            ),
+        ),
+        _ => why,
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::client::Client;
 use super::desk::{Desk, Source, Ticket};
 use super::error::{About, Fault};
+use super::groups;
 use super::receive::{Taken, receive};
 use super::settle::{What, tell};
 use crate::broker::{Error, Kind, Result};
@@ -212,7 +213,7 @@ impl Work {
         self.doing.push(Box::pin(async move {
             let came = match client.services(&about).await {
                 Ok(services) => receive(services, &source.url, &source.topic, asked, lease, wait).await,
-                Err(error) => Err(Fault::said("", &error.to_string())),
+                Err(error) => Err(Fault::from_ours(&error)),
             };
             Did::Received((at, asked, came))
         }));
@@ -277,6 +278,7 @@ impl Work {
         let tap = &mut self.taps[at];
         let silent = now.duration_since(*tap.silent.get_or_insert(now));
         let patient = self.client.settings.timeout.is_none_or(|timeout| silent < timeout);
+        self.client.heed(fault);
         let mut desk = self.shared.desk();
         desk.came(at, asked, Vec::new());
         tap.wanted = 1;
@@ -311,7 +313,7 @@ impl Work {
         self.doing.push(Box::pin(async move {
             let left = async {
                 let attributes =
-                    client.attributes(&about, &source.url).await?.ok_or_else(|| about.missing())?;
+                    groups::waiting(&client, &about, &source.url).await?.ok_or_else(|| about.missing())?;
                 Ok(count(&attributes, &QueueAttributeName::ApproximateNumberOfMessages))
             };
             Did::Looked(at, left.await)
@@ -343,7 +345,7 @@ impl Work {
         self.doing.push(Box::pin(async move {
             let from = Instant::now();
             let Ok(services) = client.services(&about).await else { return Did::GaveBack };
-            let told = tell(services, &sources, &tickets, What::Hide(seconds)).await;
+            let told = tell(&client, services, &sources, &tickets, What::Hide(seconds)).await;
             if ours { Did::Kept(from, tickets.into_iter().zip(told).collect()) } else { Did::GaveBack }
         }));
     }
@@ -359,7 +361,7 @@ impl Work {
         loop {
             given.extend(self.shared.desk().given_up());
             if let Ok(services) = self.client.services(&self.taps[0].about).await {
-                tell(services, &self.sources(), &given, What::Hide(0)).await;
+                tell(&self.client, services, &self.sources(), &given, What::Hide(0)).await;
             }
             let Ok(Some(did)) = tokio::time::timeout_at(until, self.doing.next()).await else { return };
             if let Did::Received((at, asked, Ok(taken))) = did {

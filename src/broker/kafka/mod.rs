@@ -86,6 +86,7 @@ pub fn capabilities(_topic: &str) -> Capabilities {
         dedup: false,
         seek_group: true,
         address_group: false,
+        native_replay: false,
         lag: true,
         read_creates: false,
         // The topic's or the broker's own limit is lower as a rule, and only they know it.

@@ -90,6 +90,7 @@ pub fn capabilities(_topic: &str) -> Capabilities {
         dedup: true,
         seek_group: true,
         address_group: true,
+        native_replay: false,
         lag: true,
         read_creates: false,
         max_event: Some(MAX_EVENT as u64),

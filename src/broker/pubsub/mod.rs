@@ -74,6 +74,7 @@ pub fn capabilities(topic: &str) -> Capabilities {
         dedup: false,
         seek_group: false,
         address_group: false,
+        native_replay: false,
         lag: false,
         read_creates: is_topic,
         max_event: Some(message::MAX_REQUEST as u64),

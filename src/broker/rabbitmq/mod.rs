@@ -77,6 +77,7 @@ pub fn capabilities(topic: &str) -> Capabilities {
         dedup: false,
         seek_group: false,
         address_group: exchange,
+        native_replay: false,
         lag: exchange,
         read_creates: exchange,
         max_event: Some(MAX_EVENT as u64),

@@ -164,7 +164,8 @@ impl Chooser {
     }
 }
 
-fn words(args: &ChooseArgs, typed: &[String]) -> Vec<String> {
+/// What is asked for, in words.
+pub fn words(args: &ChooseArgs, typed: &[String]) -> Vec<String> {
     let ChooseArgs { error, origin, group, fingerprint, run, from, to, ids, limit, filters } = args;
     let FilterArgs { r#where, grep, key, header, r#type, select: _ } = filters;
     let list = |name: &str, values: Vec<String>| {

@@ -4,6 +4,7 @@ mod by_hand;
 mod copies;
 mod edits;
 mod handle;
+mod native;
 mod receipts;
 mod survey;
 mod view;
@@ -89,6 +90,12 @@ pub struct ReplayArgs {
     /// Events of one key in the order in which they were published, one at a time; none behind one that failed
     #[arg(long)]
     ordered_by_key: bool,
+    /// Hand the whole queue to the broker, which puts all of it back (SQS); with --rate and --into queue:NAME
+    ///
+    /// Nothing can be chosen or changed, replays are not counted, and SQS only puts back what SQS itself moved there; with
+    /// --into it takes all.
+    #[arg(long)]
+    native: bool,
     /// Add a line of JSON for each letter to this file
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -105,6 +112,9 @@ pub async fn run(args: ReplayArgs, session: &Session) -> anyhow::Result<Outcome>
     let ReplayArgs { dlq, id, choose, dry_run, yes, expect, into, all_groups, rate, max_replays, .. } = &args;
     let ReplayArgs { transform, edit, schema, keep, ordered_by_key, report, output, command, .. } = &args;
     check(&args, session)?;
+    if args.native {
+        return native::run(args, session).await;
+    }
     if let Some(into) = into {
         legal(&*session.broker, "--into", into)?;
     }
