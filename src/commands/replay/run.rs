@@ -91,9 +91,8 @@ impl Replay<'_> {
             copying.check(topics).await?;
             again = Some(copying.again());
         }
-        self.account.try_checkpoint()?;
         let reader = self.merge.reader();
-        self.account.set_end(reader.end());
+        self.account.begin_at(reader.start(), reader.end())?;
         let bar = session.ui.bar(reader.left());
         let mut sink = target.open(session, self.several).await?;
         session.stop.begin();
