@@ -56,6 +56,7 @@ pub async fn run(args: DropArgs, session: &Session) -> anyhow::Result<Outcome> {
         session.writable("dlq drop")?;
     }
     let interrupted = || Ok(Outcome::Interrupted(session.stop.signal().unwrap_or_default()));
+    let limit = choose.limit;
     let Some(mut chooser) = Chooser::resolve(choose, id, session).await? else { return interrupted() };
     if chooser.is_everything() && chooser.words().is_empty() {
         return Err(Failure::usage(
@@ -126,8 +127,12 @@ pub async fn run(args: DropArgs, session: &Session) -> anyhow::Result<Outcome> {
     let ended = settle(session, name, positions, &mut dropped, &mut elsewhere).await;
     let n = words::count;
     if !matches!(ended, Ok(true)) {
+        // Who asked for so many gets so many, and not as many again.
+        let rest = limit.map_or_else(String::new, |limit| {
+            format!(" with --limit {}", limit.saturating_sub(dropped + elsewhere))
+        });
         session.ui.line(format_args!(
-            "stopped: {} dropped, {} not touched; the same command goes on from there",
+            "stopped: {} dropped, {} not touched; the same command{rest} goes on from there",
             n(dropped),
             n(count - dropped - elsewhere)
         ));
