@@ -46,7 +46,7 @@ pub struct ChooseArgs {
     /// Only those whose ids stand in this file, one in each line; - is stdin
     #[arg(long, value_name = "FILE|-")]
     pub ids: Option<PathBuf>,
-    /// At most so many of those that wait when it begins: after a kill, a rerun takes so many more
+    /// At most so many
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
     #[command(flatten)]

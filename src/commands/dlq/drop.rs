@@ -16,7 +16,8 @@ use crate::session::Session;
 
 /// Settle dead letters without putting them back
 ///
-/// Which ones must be said, by filters or ids. They are gone from dlq, and from the broker when it expires them.
+/// Which ones must be said, by filters or ids. They are gone from dlq, and from the broker when it expires them. A
+/// rerun after a kill goes on from there, and counts --limit anew.
 #[derive(Debug, Args)]
 pub struct DropArgs {
     /// The topic of dead letters

@@ -41,7 +41,8 @@ use work::{Ended, Work};
 /// Put dead letters back, to the group that failed and nobody else where the broker can address one
 ///
 /// A plan comes first. On a terminal a question follows; a script says --yes. Interrupted, the same command goes on
-/// from there, and nothing that was confirmed is repeated.
+/// from there, and nothing that was confirmed is repeated; --limit counts anew then, and what it stopped at is said
+/// where it was not killed.
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
     /// The topic of dead letters, or @FILE that was kept
