@@ -54,8 +54,8 @@ Register-ArgumentCompleter -Native -CommandName 'evcat' -ScriptBlock {
             [CompletionResult]::new('--delimiter', '--delimiter', [CompletionResultType]::ParameterName, 'Events end with this instead of a line break; several bytes are fine')
             [CompletionResult]::new('-f', '-f', [CompletionResultType]::ParameterName, 'Read these files instead of stdin, each of them one payload unless --input says otherwise')
             [CompletionResult]::new('--file', '--file', [CompletionResultType]::ParameterName, 'Read these files instead of stdin, each of them one payload unless --input says otherwise')
-            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'Stop after so many events; fewer is exit 3')
-            [CompletionResult]::new('--count', '--count', [CompletionResultType]::ParameterName, 'Stop after so many events; fewer is exit 3')
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'Stop after so many events of the input, before --repeat; fewer is exit 3')
+            [CompletionResult]::new('--count', '--count', [CompletionResultType]::ParameterName, 'Stop after so many events of the input, before --repeat; fewer is exit 3')
             [CompletionResult]::new('--repeat', '--repeat', [CompletionResultType]::ParameterName, 'Publish every event so many times')
             [CompletionResult]::new('--rate', '--rate', [CompletionResultType]::ParameterName, 'At most so many events in a time: 200/s, 30/m')
             [CompletionResult]::new('-k', '-k', [CompletionResultType]::ParameterName, 'The key of every event')
@@ -605,6 +605,7 @@ Register-ArgumentCompleter -Native -CommandName 'evcat' -ScriptBlock {
         }
         'evcat;groups;create' {
             [CompletionResult]::new('--from', '--from', [CompletionResultType]::ParameterName, 'Where it starts: beginning, now, 10m (ago), a time, a date, a position')
+            [CompletionResult]::new('--binding', '--binding', [CompletionResultType]::ParameterName, 'A pattern of the keys that it gets of a RabbitMQ exchange')
             [CompletionResult]::new('-b', '-b', [CompletionResultType]::ParameterName, 'The broker: a URL, or the name of a profile [default: EVCAT_BROKER, else the profile in use, else local:]')
             [CompletionResult]::new('--broker', '--broker', [CompletionResultType]::ParameterName, 'The broker: a URL, or the name of a profile [default: EVCAT_BROKER, else the profile in use, else local:]')
             [CompletionResult]::new('-X', '-X ', [CompletionResultType]::ParameterName, 'Hand an option to the client of the broker; ''-X help'' lists them')

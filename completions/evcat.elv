@@ -50,8 +50,8 @@ set edit:completion:arg-completer[evcat] = {|@words|
             cand --delimiter 'Events end with this instead of a line break; several bytes are fine'
             cand -f 'Read these files instead of stdin, each of them one payload unless --input says otherwise'
             cand --file 'Read these files instead of stdin, each of them one payload unless --input says otherwise'
-            cand -c 'Stop after so many events; fewer is exit 3'
-            cand --count 'Stop after so many events; fewer is exit 3'
+            cand -c 'Stop after so many events of the input, before --repeat; fewer is exit 3'
+            cand --count 'Stop after so many events of the input, before --repeat; fewer is exit 3'
             cand --repeat 'Publish every event so many times'
             cand --rate 'At most so many events in a time: 200/s, 30/m'
             cand -k 'The key of every event'
@@ -582,6 +582,7 @@ set edit:completion:arg-completer[evcat] = {|@words|
         }
         &'evcat;groups;create'= {
             cand --from 'Where it starts: beginning, now, 10m (ago), a time, a date, a position'
+            cand --binding 'A pattern of the keys that it gets of a RabbitMQ exchange'
             cand -b 'The broker: a URL, or the name of a profile [default: EVCAT_BROKER, else the profile in use, else local:]'
             cand --broker 'The broker: a URL, or the name of a profile [default: EVCAT_BROKER, else the profile in use, else local:]'
             cand -X 'Hand an option to the client of the broker; ''-X help'' lists them'

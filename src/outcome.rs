@@ -107,6 +107,30 @@ pub fn exit_of_kind(kind: broker::Kind) -> Exit {
     }
 }
 
+/// The hint with ` -b prod` in each command that names no broker: a backend knows nothing of profiles, and a command that
+/// is pasted must not go to another broker.
+pub fn with_broker(hint: &str, flag: &str) -> String {
+    const PLAIN: [&str; 4] = ["publish", "subscribe", "tail", "replay"];
+    const NOUNS: [&str; 3] = ["dlq", "topics", "groups"];
+    let mut parts = hint.split("evcat ");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out.push_str("evcat ");
+        let word = |text: &str| text.bytes().take_while(u8::is_ascii_lowercase).count();
+        let verb = word(part);
+        let end = match &part[..verb] {
+            plain if PLAIN.contains(&plain) => verb,
+            noun if NOUNS.contains(&noun) && part[verb..].starts_with(' ') => {
+                verb + 1 + word(&part[verb + 1..])
+            }
+            _ => 0,
+        };
+        let flag = if end == 0 || part.contains(" -b ") { "" } else { flag };
+        out.extend([&part[..end], flag, &part[end..]]);
+    }
+    out
+}
+
 /// What to do next, as far as somebody in the chain knows.
 pub fn hint_of(error: &anyhow::Error) -> Option<&str> {
     error.chain().find_map(|cause| {
@@ -115,4 +139,25 @@ pub fn hint_of(error: &anyhow::Error) -> Option<&str> {
             .and_then(|failure| failure.hint.as_deref())
             .or_else(|| cause.downcast_ref::<broker::Error>().and_then(|e| e.detail().hint.as_deref()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_broker;
+
+    #[test]
+    fn each_command_of_a_hint_names_the_broker_once() {
+        for (hint, told) in [
+            ("to make it: evcat topics create x", "to make it: evcat topics create -b prod x"),
+            ("evcat tail x; or: evcat dlq peek x", "evcat tail -b prod x; or: evcat dlq peek -b prod x"),
+            ("evcat groups list, evcat tail t -b prod", "evcat groups list -b prod, evcat tail t -b prod"),
+            ("evcat help filters", "evcat help filters"),
+            ("evcat needs it; all of them: evcat -X help", "evcat needs it; all of them: evcat -X help"),
+            ("later: evcat topics gc", "later: evcat topics gc -b prod"),
+            ("evcat topics", "evcat topics"),
+            ("", ""),
+        ] {
+            assert_eq!(with_broker(hint, " -b prod"), told);
+        }
+    }
 }

@@ -13,7 +13,7 @@ use crate::outcome::{self, Exit, Failure, Outcome};
 use crate::output::stdout::{Closed, print};
 use crate::output::ui::trace_to_stderr;
 use crate::output::{Style, Ui};
-use crate::session::{Choice, Setup};
+use crate::session::{Choice, Setup, broker_flag};
 use crate::settings::environment;
 use crate::shutdown::{self, Stop};
 use crate::usage;
@@ -36,12 +36,12 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
             return usage::answer(
                 &error,
                 &arguments,
-                &ui(color.unwrap_or_default(), When::Never, false, false),
+                &ui(color.unwrap_or_default(), When::Never, false, false, None),
             );
         }
     };
     let GlobalArgs { color, progress, quiet, verbose, .. } = cli.global;
-    let ui = ui(color, progress, quiet, verbose);
+    let ui = ui(color, progress, quiet, verbose, cli.global.broker.as_deref());
     trace_to_stderr(ui.err, verbose);
     match run(cli, &ui) {
         Ok(Outcome::Done) => 0,
@@ -129,7 +129,10 @@ async fn dispatch(command: Command, setup: &Setup) -> anyhow::Result<Outcome> {
             Command::Replay(args) => Box::pin(commands::replay::run(args, &setup.session()?)).await,
             Command::Dlq(args) => Box::pin(commands::dlq::run(args, &setup.session()?)).await,
             Command::Topics(args) => Box::pin(commands::topics::run(args, &setup.session()?)).await,
-            Command::Groups(args) => Box::pin(commands::groups::run(args, &setup.session()?)).await,
+            Command::Groups(args) => {
+                let session = setup.session_bound(args.binding())?;
+                Box::pin(commands::groups::run(args, &session)).await
+            }
         }
     };
     or_left(setup, ran).await
@@ -182,7 +185,7 @@ fn first_screen(style: Style) -> String {
     help::first_screen(style, &data_dir, environment.home.as_deref())
 }
 
-fn ui(color: When, progress: When, quiet: bool, verbose: bool) -> Ui {
+fn ui(color: When, progress: When, quiet: bool, verbose: bool, broker: Option<&str>) -> Ui {
     let decide = |when: When, auto: bool| match when {
         When::Always => true,
         When::Never => false,
@@ -191,5 +194,12 @@ fn ui(color: When, progress: When, quiet: bool, verbose: bool) -> Ui {
     let plain = environment().no_color;
     let style = |terminal| Style { color: decide(color, terminal && !plain), terminal };
     let (stdout, stderr) = (std::io::stdout().is_terminal(), std::io::stderr().is_terminal());
-    Ui::new(style(stdout), style(stderr), quiet, verbose, decide(progress, stderr))
+    Ui::new(
+        style(stdout),
+        style(stderr),
+        quiet,
+        verbose,
+        decide(progress, stderr),
+        broker.map_or_else(String::new, broker_flag),
+    )
 }

@@ -24,11 +24,30 @@ pub fn answer(error: &clap::Error, arguments: &[OsString], ui: &Ui) -> u8 {
             ui.line(text(ui.err.color).trim_end());
             Exit::Usage as u8
         }
-        _ => {
-            ui.error(&as_typed(failure(&text(false)).into(), arguments));
+        kind => {
+            let negative = (kind == ErrorKind::UnknownArgument).then(|| negative(arguments)).flatten();
+            let text = negative.unwrap_or_else(|| text(false));
+            ui.error(&as_typed(failure(&text).into(), arguments));
             Exit::Usage as u8
         }
     }
+}
+
+/// What is wrong with `--timeout -1s`: to clap it is an option `-1` that nobody knows, to a person a value that is refused.
+fn negative(arguments: &[OsString]) -> Option<String> {
+    let begins = |at: usize, with: &[char]| {
+        let mut chars = arguments[at].to_str()?.strip_prefix('-')?.chars();
+        chars.next().filter(|first| with.contains(first))
+    };
+    let digits: Vec<char> = ('0'..='9').collect();
+    let at =
+        (1..arguments.len()).find(|at| begins(at - 1, &['-']).is_some() && begins(*at, &digits).is_some())?;
+    let mut joined = arguments.to_vec();
+    let value = joined.remove(at);
+    joined[at - 1].push("=");
+    joined[at - 1].push(value);
+    let error = crate::cli::parse(&joined).err()?;
+    (error.kind() == ErrorKind::ValueValidation).then(|| error.render().to_string())
 }
 
 /// What clap says of numbers, and what a person needs to hear: a value that is right.

@@ -47,10 +47,10 @@ pub struct TailArgs {
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// End when nothing has arrived for so long
-    #[arg(long, value_name = "DUR", value_parser = duration::parse)]
+    #[arg(long, value_name = "DUR", value_parser = duration::some)]
     idle_exit: Option<Duration>,
     /// End after so long
-    #[arg(long = "for", value_name = "DUR", value_parser = duration::parse)]
+    #[arg(long = "for", value_name = "DUR", value_parser = duration::some)]
     lasts: Option<Duration>,
     /// Only this partition
     #[arg(long, value_name = "N")]

@@ -28,7 +28,7 @@ pub struct Record {
     /// For people, with what the handler said after the first colon: `exit 65: total is not a number`,
     /// `killed by signal 9`. Cut to [`TEXT_LIMIT`].
     pub error: String,
-    /// The command that failed on it, as it was typed.
+    /// The program that failed on it, without its arguments: `./ship.sh`, `curl …`, `--worker ./score.py`.
     pub handler: Option<String>,
     /// The time of death.
     pub failed_at: Millis,
@@ -231,7 +231,7 @@ mod tests {
             attempts: 5,
             kind: "exit".into(),
             error: "exit 65: total is not a number".into(),
-            handler: Some("./ship.sh --fast".into()),
+            handler: Some("./ship.sh …".into()),
             failed_at: 1_700_000_009_000,
         }
     }
@@ -253,7 +253,7 @@ mod tests {
                 },
                 group: Some("shipping".into()),
                 attempts: Some(5),
-                handler: Some("./ship.sh --fast".into()),
+                handler: Some("./ship.sh …".into()),
                 failed_at: Some(1_700_000_009_000),
                 replays: 0,
                 run: None,

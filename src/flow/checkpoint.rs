@@ -1,6 +1,6 @@
 //! `--resume FILE`: how far a replay has come, and where it ends, so that a rerun goes on from there.
 //!
-//! Written only after what it says was acknowledged, and replaced in one step: a crash at any instant leaves the old
+//! Written before anything is replayed, and then only after what it says was acknowledged; replaced in one step: a crash at any instant leaves the old
 //! one or the new one, never half of one.
 
 use std::io::Write;
@@ -125,15 +125,6 @@ impl Checkpoint {
             replayed: self.replayed,
         };
         self.replace(&serde_json::to_vec(&contents)?).map_err(|error| told(&self.path, error))
-    }
-
-    /// Writes what [`save`](Checkpoint::save) would put in place, and takes it away again: what cannot be kept is known
-    /// before the first event is on its way.
-    pub fn try_writing(&self) -> anyhow::Result<()> {
-        let new = self.beside();
-        std::fs::write(&new, b"\n")
-            .and_then(|()| std::fs::remove_file(&new))
-            .map_err(|error| told(&self.path, error))
     }
 
     /// Always the same: what a kill leaves there is overwritten by the next run, and put in place by it.

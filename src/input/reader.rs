@@ -194,7 +194,7 @@ impl Reader {
             let mut chunk = Chunk { places: places.clone(), bytes: took as u64, ..Chunk::default() };
             self.bound(&mut pieces);
             self.shaper.chunk(rest, pieces, &mut chunk);
-            self.left = self.left.saturating_sub(chunk.events.len() as u64);
+            self.left = self.left.saturating_sub(chunk.events.len() as u64 / self.shaper.repeat());
             let stop = lost || self.left == 0 || self.stop_at_broken && !chunk.broken.is_empty();
             if stop && self.stop_at_broken {
                 cut(&mut chunk);

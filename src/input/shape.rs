@@ -111,6 +111,11 @@ impl Shaper {
         Shaper { shape, made: 0, scratch: HeadersBuf::default(), empty: "".into(), extras: Vec::new() }
     }
 
+    /// How many events it makes of each that was read.
+    pub fn repeat(&self) -> u64 {
+        self.shape.repeat
+    }
+
     /// Events that may still be made, where that is bounded: `--id` names one.
     pub fn chunk(&mut self, input: &[u8], pieces: Vec<Piece>, chunk: &mut Chunk) {
         let mut batch = Batch::default();

@@ -161,7 +161,7 @@ mod tests {
 
     fn printer(output: Option<OutputFormat>, terminal: bool, pretty: bool) -> Result<Printer, Failure> {
         let out = Style { color: false, terminal };
-        let ui = Ui::new(out, Style::default(), false, false, false);
+        let ui = Ui::new(out, Style::default(), false, false, false, String::new());
         Printer::resolve(&OutputArgs { output, format: None, pretty }, &ui, OutputFormat::Raw)
     }
 

@@ -60,12 +60,14 @@ pub struct Ui {
     pub verbose: bool,
     /// Whether progress bars are drawn.
     pub progress: bool,
+    /// ` -b prod` where it was given, for the commands in hints.
+    broker: String,
     bars: MultiProgress,
 }
 
 impl Ui {
     /// What is said goes through here from now on.
-    pub fn new(out: Style, err: Style, quiet: bool, verbose: bool, progress: bool) -> Ui {
+    pub fn new(out: Style, err: Style, quiet: bool, verbose: bool, progress: bool, broker: String) -> Ui {
         colored::control::set_override(true);
         Ui {
             out,
@@ -73,6 +75,7 @@ impl Ui {
             quiet,
             verbose,
             progress: progress && !quiet,
+            broker,
             bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
         }
     }
@@ -125,7 +128,7 @@ impl Ui {
             }
         }
         if let Some(hint) = crate::outcome::hint_of(error) {
-            let hint = safe(hint.to_owned());
+            let hint = safe(crate::outcome::with_broker(hint, &self.broker));
             let hint = hint.replace('\n', "\n      ");
             self.line(format_args!("{} {hint}", self.err.hint("hint:")));
         }

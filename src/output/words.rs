@@ -22,6 +22,11 @@ pub fn count(n: u64) -> String {
     out
 }
 
+/// What is said where fewer events came than `-c` asks for.
+pub fn short(came: u64, asked: u64) -> String {
+    format!("it ended after {} of the {} events of -c", count(came), count(asked))
+}
+
 /// A name as a message may quote it: on one line, cut where it is so long that it would hide what is said of it.
 pub fn name(name: &str) -> String {
     let name = sanitize::text(name);

@@ -11,7 +11,8 @@ use jaq_core::native::{bome, v};
 use jaq_core::{Compiler, Ctx, DataT, Lut, Vars, compile, data::HasLut};
 use jaq_json::Val;
 
-use super::value;
+use super::runner::STACK;
+use super::{depth, value};
 use crate::event::Headers;
 use crate::outcome::Failure;
 
@@ -94,8 +95,29 @@ fn natives() -> impl Iterator<Item = Native> {
 pub(super) struct Engine(jaq_core::Filter<Scope>);
 
 impl Engine {
-    /// Compiles an expression. An error names the flag and points at the place.
+    /// Compiles an expression. An error names the flag and points at the place, or says that it is too deep to be taken.
     pub fn compile(flag: &str, code: &str) -> Result<Engine, Failure> {
+        let deep = depth::of(code);
+        if deep > depth::DEEPEST {
+            let most = depth::DEEPEST;
+            let refusal = format!("{flag}: the expression is {deep} levels deep, at most {most} are taken");
+            return Err(Failure::usage(refusal).hint(
+                "many values beside each other do not count in an object: {\"a\": 1, \"b\": 2}[.key]",
+            ));
+        }
+        // On a stack that has room for that, whoever asks: what is not used of it is never taken from the machine.
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("jq-compile".into()).stack_size(STACK);
+            let compiling = thread.spawn_scoped(scope, || Engine::compile_here(flag, code));
+            let compiling =
+                compiling.map_err(|error| Failure::failed(format!("{flag}: no thread: {error}")))?;
+            compiling
+                .join()
+                .unwrap_or_else(|_| Err(Failure::failed(format!("{flag}: the compiler broke off"))))
+        })
+    }
+
+    fn compile_here(flag: &str, code: &str) -> Result<Engine, Failure> {
         let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
         let loader = Loader::new(defs.filter(|def| !LEFT_OUT.contains(&def.name)));
         let arena = Arena::default();

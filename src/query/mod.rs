@@ -3,6 +3,7 @@
 //! Every expression sees the canonical event, and `header("x")` (the last value of that name) and `headers("x")` (all of
 //! them) from anywhere in it. Evaluation happens on a thread of its own, with one second for each event.
 
+mod depth;
 mod engine;
 mod runner;
 mod transform;

@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(1);
 /// How many events may take longer before the command stops.
 const OVERRUNS: u32 = 3;
 /// Room for expressions that recurse; only what is used is ever taken from the machine.
-const STACK: usize = 64 << 20;
+pub(super) const STACK: usize = 64 << 20;
 /// What of it is left to a native function called at the deepest point, and to what is dropped there.
 const SPARE: usize = 16 << 20;
 

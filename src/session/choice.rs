@@ -31,7 +31,7 @@ impl Choice {
     pub fn make(flag: Option<&str>, environment: &Environment) -> Result<Choice, Failure> {
         if let Some(given) = flag {
             let mut choice = Choice::of(given, environment)?;
-            choice.endpoint.flag = format!(" -b {}", words::shell_quoted(&endpoint::mask(given)));
+            choice.endpoint.flag = broker_flag(given);
             return Ok(choice);
         }
         match environment.broker.as_deref() {
@@ -128,6 +128,11 @@ impl Choice {
             false => Ok(broker),
         }
     }
+}
+
+/// ` -b prod`, as a command that is to be pasted repeats it; secrets are masked.
+pub fn broker_flag(given: &str) -> String {
+    format!(" -b {}", words::shell_quoted(&endpoint::mask(given)))
 }
 
 /// Where it is: the file of `local:`, else the URL without its user.

@@ -18,7 +18,7 @@ use crate::settings::Secret;
 use crate::settings::point::{self, Point, Range, Reference};
 use crate::shutdown;
 
-pub use choice::Choice;
+pub use choice::{Choice, broker_flag};
 
 /// What is known before a broker was chosen; enough for `help`, `completions` and `profiles`.
 pub struct Setup {
@@ -130,7 +130,8 @@ impl Session {
 
     /// Opens another broker (`--to-broker`): its own options, the same clock and patience.
     pub fn second(&self, given: &str) -> anyhow::Result<(Endpoint, Arc<dyn Broker>)> {
-        let choice = Choice::of(given, self.environment)?;
+        let mut choice = Choice::of(given, self.environment)?;
+        choice.endpoint.flag = broker_flag(given);
         let surroundings = Surroundings { options: choice.options.clone(), ..self.surroundings.clone() };
         let broker = choice.open(surroundings, self.environment)?;
         Ok((choice.endpoint, broker))

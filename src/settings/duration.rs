@@ -23,6 +23,14 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     })
 }
 
+/// The same where none at all would end the command before anything could come.
+pub fn some(text: &str) -> Result<Duration, String> {
+    match parse(text)? {
+        Duration::ZERO => Err("nothing can come within no time; write 500ms, 10s, 2h, 3d or 1h30m".into()),
+        some => Ok(some),
+    }
+}
+
 /// `300ms`, `1.4s`, `41s`, `3m58s`, `6h12m`, `6d17h`, `4d`: the two largest units, cut.
 pub fn short(duration: Duration) -> String {
     let (seconds, millis) = (duration.as_secs(), duration.subsec_millis());
@@ -82,6 +90,15 @@ mod tests {
             "1:30",
         ] {
             let error = parse(text).expect_err(text);
+            assert!(error.ends_with("write 500ms, 10s, 2h, 3d or 1h30m"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn some_time_is_more_than_none() {
+        assert_eq!(some("1ms"), Ok(Duration::from_millis(1)));
+        for text in ["0", "0s", "-1s"] {
+            let error = some(text).expect_err(text);
             assert!(error.ends_with("write 500ms, 10s, 2h, 3d or 1h30m"), "{text}: {error}");
         }
     }

@@ -113,13 +113,46 @@ pub fn mask(text: &str) -> String {
 
 /// Whether the value of such a key is not to be shown.
 pub fn sounds_secret(key: &str) -> bool {
+    // Where a secret lies, or how one logs in, is none: `ssl.key.location`, `sasl.mechanism`.
+    const HARMLESS: [&str; 5] = ["location", "mechanism", "mechanisms", "username", "protocol"];
     let key = key.to_ascii_lowercase();
-    ["pass", "secret", "token", "credential", "key", "sas"].iter().any(|word| key.contains(word))
+    let mut words = key.split(|c: char| !c.is_ascii_alphanumeric());
+    let harmless = words.clone().next_back().is_some_and(|last| HARMLESS.contains(&last));
+    !harmless
+        && (words.any(|word| word == "sas")
+            || ["pass", "secret", "token", "credential", "key"].iter().any(|word| key.contains(word)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_names_a_secret_is_one_and_what_names_its_place_is_not() {
+        for key in [
+            "password",
+            "sasl.password",
+            "ssl.key.password",
+            "ssl.key.pem",
+            "sasl.oauthbearer.client.secret",
+            "secret_key",
+            "SharedAccessKey",
+            "sas",
+            "Token",
+        ] {
+            assert!(sounds_secret(key), "{key}");
+        }
+        for key in [
+            "ssl.key.location",
+            "sasl.mechanism",
+            "sasl.mechanisms",
+            "sasl.username",
+            "client.id",
+            "endpoint",
+        ] {
+            assert!(!sounds_secret(key), "{key}");
+        }
+    }
 
     #[test]
     fn secrets_are_masked_wherever_they_stand() {

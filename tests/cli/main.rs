@@ -11,6 +11,7 @@ mod publish_wrong;
 mod replay;
 mod rig;
 mod screens;
+mod stranger;
 mod subscribe;
 mod subscribe_handler;
 mod subscribe_wrong;

@@ -78,13 +78,16 @@ impl News {
 
     fn add(&self, code: Code, words: &str) {
         let reason = connection::heard(code, &self.masked(words));
-        tracing::debug!(code = %code.name(), "{}", reason.words);
         self.heard.send_modify(|heard| *heard += 1);
-        // Says how many, and not why.
+        // Says how many, and not why; ten times a second.
         if code == Code::LOCAL_ALL_BROKERS_DOWN {
             return;
         }
         let mut reasons = self.lock();
+        // What is told already is no news, to a person least of all.
+        if !reasons.iter().any(|known| known.words == reason.words) {
+            tracing::debug!(code = %code.name(), "{}", reason.words);
+        }
         // What the log tells again with a poorer code.
         if reason.code == Code::LOCAL_TRANSPORT && reasons.iter().any(|known| known.words == reason.words) {
             return;

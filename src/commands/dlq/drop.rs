@@ -17,7 +17,8 @@ use crate::session::Session;
 
 /// Settle dead letters without putting them back
 ///
-/// Which ones must be said, by filters or ids. They are gone from dlq, and from the broker when it expires them.
+/// Which ones must be said, by filters or ids. They are gone from dlq, and from the broker when it expires them. A
+/// rerun after a kill goes on from there, and counts --limit anew.
 #[derive(Debug, Args)]
 pub struct DropArgs {
     /// The topic of dead letters
@@ -57,6 +58,7 @@ pub async fn run(args: DropArgs, session: &Session) -> anyhow::Result<Outcome> {
         session.writable("dlq drop")?;
     }
     let interrupted = || Ok(Outcome::Interrupted(session.stop.signal().unwrap_or_default()));
+    let limit = choose.limit;
     let Some(mut chooser) = Chooser::resolve(choose, id, session).await? else { return interrupted() };
     if chooser.is_everything() && chooser.words().is_empty() {
         return Err(Failure::usage(
@@ -127,8 +129,11 @@ pub async fn run(args: DropArgs, session: &Session) -> anyhow::Result<Outcome> {
     let ended = settle(session, name, positions, &mut dropped, &mut elsewhere).await;
     let n = words::count;
     if !matches!(ended, Ok(true)) {
+        // Who asked for so many gets so many, and not as many again.
+        let rest = limit.map(|limit| limit.saturating_sub(dropped + elsewhere)).filter(|rest| *rest > 0);
+        let rest = rest.map_or_else(String::new, |rest| format!(" with --limit {rest}"));
         session.ui.line(format_args!(
-            "stopped: {} dropped, {} not touched; the same command goes on from there",
+            "stopped: {} dropped, {} not touched; the same command{rest} goes on from there",
             n(dropped),
             n(count - dropped - elsewhere)
         ));

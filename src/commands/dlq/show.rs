@@ -8,7 +8,7 @@ use clap::builder::NonEmptyStringValueParser;
 
 use super::choosing::{ChooseArgs, Chooser};
 use super::heap::{Dead, Dlq, Heap, reader};
-use super::words::{expires, or_dash, origin};
+use super::words::{expires, handler, or_dash, origin};
 use crate::broker::{Read, Start, Stop};
 use crate::commands::topics::{TableFormat, print};
 use crate::deadletter::plan::{Rules, Way, way};
@@ -287,8 +287,7 @@ impl View<'_> {
                 format!("{} {replay}\n", style.faint(&format!("{:12}", "replay"))).as_bytes(),
             );
         }
-        let handler = dead.letter.handler.clone().unwrap_or_else(|| "COMMAND".into());
-        let handler = if style.terminal { sanitize::text(&handler).into_owned() } else { handler };
+        let handler = handler(&dead.letter).unwrap_or("COMMAND");
         let command = format!("evcat dlq replay {typed}{flag} {}", words::shell_quoted(id));
         let lines = format!(
             "{} {command} -- {handler}\n{} {command}\n",

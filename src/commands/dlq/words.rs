@@ -32,6 +32,13 @@ pub fn origin(origin: &Origin) -> String {
     }
 }
 
+/// The handler that failed on it, where it can be typed again as it stands: not a worker, which reads lines and would take
+/// a payload for nothing, nor a program whose arguments were left out of the record. A bare word is neither, and cannot
+/// do anything else in the shell it is pasted into.
+pub fn handler(letter: &Letter) -> Option<&str> {
+    letter.handler.as_deref().filter(|handler| words::shell_quoted(handler) == *handler)
+}
+
 /// How long until what was stored at `oldest` expires: `6d17h`, `14h (!)` within a day; `-` where nothing does.
 pub fn expires(info: &TopicInfo, oldest: Option<Millis>, now: Millis) -> String {
     let (Some(kept), Some(oldest)) = (info.kept_for, oldest) else { return "-".into() };

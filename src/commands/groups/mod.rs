@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::broker::{GroupInfo, ReadOptions, Source, Start, Stop, abilities};
 use crate::commands::names::usual_dlq;
-use crate::commands::topics::{TableFormat, count, literal, print, unknown_topic};
+use crate::commands::topics::{TableFormat, count, literal, perhaps_meant, print, unknown_topic};
 use crate::event::{Name, Position};
 use crate::outcome::{Failure, Outcome};
 use crate::output::table::{Column, Table};
@@ -57,6 +57,19 @@ struct CreateArgs {
     /// Where it starts: beginning, now, 10m (ago), a time, a date, a position
     #[arg(long, value_name = "POINT", value_parser = point::parse, default_value = "now")]
     from: Vec<Point>,
+    /// A pattern of the keys that it gets of a RabbitMQ exchange
+    #[arg(long, value_name = "PATTERN")]
+    binding: Vec<String>,
+}
+
+impl GroupsArgs {
+    /// `--binding`: what the broker has to know when it is opened.
+    pub fn binding(&self) -> &[String] {
+        match &self.command {
+            GroupsCommand::Create(args) => &args.binding,
+            _ => &[],
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -146,8 +159,9 @@ async fn list(session: &Session, args: ListArgs) -> anyhow::Result<Outcome> {
 }
 
 async fn create(session: &Session, args: CreateArgs) -> anyhow::Result<Outcome> {
-    let CreateArgs { group, topics, from } = args;
+    let CreateArgs { group, topics, from, binding } = args;
     session.writable("groups create")?;
+    session.binds(&binding)?;
     let names: Vec<Name> = topics.iter().map(|t| t.as_str().into()).collect();
     let start = session.start("--from", &from, &names)?;
     for topic in &topics {
@@ -160,10 +174,13 @@ async fn create(session: &Session, args: CreateArgs) -> anyhow::Result<Outcome> 
         let made = session.broker.create_group(&source, &start, Some(&dead_letters)).await?;
         if made.is_empty() {
             let broker = &session.endpoint.name;
+            let bound =
+                if binding.is_empty() { "" } else { "; --binding is for a new group, and changed nothing" };
             session.ui.status(format_args!(
-                "{group} on {topic} ({broker}) is there already, and stays where it is"
+                "{group} on {topic} ({broker}) is there already, and stays where it is{bound}"
             ));
         }
+        perhaps_meant(session, topic, &made).await?;
         for what in made {
             session.ui.status(format_args!("made {what}"));
         }

@@ -66,7 +66,7 @@ struct InputArgs {
     /// With --input json: the elements of a top-level array are an event each
     #[arg(long)]
     each: bool,
-    /// Stop after so many events; fewer is exit 3
+    /// Stop after so many events of the input, before --repeat; fewer is exit 3
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// Publish every event so many times

@@ -32,8 +32,10 @@ pub(super) struct Plan {
     pub receipts: Option<ReceiptFormat>,
     pub stop_at_error: bool,
     pub dry_run: bool,
-    /// So many events were asked for.
+    /// So many events were asked for, each of which is read once.
     pub count: Option<u64>,
+    /// So many are published of each.
+    pub repeat: u64,
     /// Bytes that will be read, where that is known.
     pub size: Option<u64>,
     /// One event alone, not a stream of them.
@@ -101,6 +103,7 @@ pub(super) fn resolve(args: PublishArgs, session: &Session) -> anyhow::Result<Pl
         stop_at_error,
         dry_run,
         count,
+        repeat,
         size,
         single,
     })

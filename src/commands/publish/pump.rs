@@ -36,6 +36,7 @@ struct Run<'a> {
     failures: Failures,
     receipts: Receipts,
     counts: Counts,
+    repeat: u64,
     bar: Option<ProgressBar>,
     stop_at_error: bool,
     /// No more is read; what is ready is still sent.
@@ -66,6 +67,7 @@ pub(super) async fn run(plan: Plan, session: &Session) -> anyhow::Result<Outcome
         stop_at_error,
         dry_run,
         count,
+        repeat,
         size,
         single,
     } = plan;
@@ -81,6 +83,7 @@ pub(super) async fn run(plan: Plan, session: &Session) -> anyhow::Result<Outcome
         failures,
         receipts: Receipts::open(receipts, ui.out.terminal)?,
         counts: Counts::default(),
+        repeat,
         bar: size.filter(|size| *size >= BAR_FROM && ui.progress).map(|size| ui.byte_bar(size)),
         stop_at_error,
         ended: false,
@@ -164,7 +167,7 @@ impl Pending {
 impl Run<'_> {
     /// What of a chunk may go.
     async fn take(&mut self, chunk: Chunk, prepare: &mut super::prepare::Prepare) -> anyhow::Result<Pending> {
-        self.counts.read += (chunk.events.len() + chunk.broken.len()) as u64;
+        self.counts.read += chunk.events.len() as u64 / self.repeat + chunk.broken.len() as u64;
         self.counts.blank += chunk.blank;
         if let Some(bar) = &self.bar {
             bar.inc(chunk.bytes);

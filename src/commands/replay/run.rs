@@ -155,8 +155,8 @@ impl Replay<'_> {
         if let Target::Copy(copying) = &target {
             copying.check(topics).await?;
         }
-        self.account.try_checkpoint()?;
-        self.account.set_end(self.merge.reader().end());
+        let reader = self.merge.reader();
+        self.account.begin_at(reader.start(), reader.end())?;
         target.open(self.session, self.several).await
     }
 

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use super::OnError;
 use super::copy::Copying;
 use super::work::{Handling, Hands};
-use crate::broker::PublishOptions;
-use crate::event::{Event, Events};
-use crate::flow::checkpoint::{Checkpoint, Places};
+use crate::broker::{self, PublishOptions, Receipt};
+use crate::event::{Event, Events, Name, Position};
+use crate::flow::checkpoint::{Checkpoint, Places, Progress};
 use crate::flow::failures::Failures;
 use crate::flow::outbox::{Confirmed, Outbox, Window};
 use crate::output::Printer;
@@ -182,6 +182,46 @@ pub struct Account {
     reached: Option<Places>,
     unsaved: u64,
     save_at: Instant,
+    within: Within,
+}
+
+/// How far copies are done within the first open chunk: the one that ends the replay may lie in its middle.
+#[derive(Default)]
+struct Within {
+    passed: Progress,
+    /// The last that was done, and is not passed yet: `--transform` can make several of one event.
+    last: Option<Event>,
+    events: u64,
+    /// One failed that ends the replay: what was done behind it comes again.
+    ended: bool,
+}
+
+impl Within {
+    fn at(places: &[(Name, Position)]) -> Within {
+        Within { passed: Progress::new(places), ..Within::default() }
+    }
+
+    fn pass(&mut self, event: &Event) {
+        if let Some(last) = self.last.replace(event.clone())
+            && !is_same(&last, event)
+        {
+            self.passed.pass(&last);
+        }
+        self.events += 1;
+    }
+
+    /// The places before the event that failed.
+    fn end(&mut self, failed: &Event) -> Places {
+        self.ended = true;
+        if let Some(last) = self.last.take().filter(|last| !is_same(last, failed)) {
+            self.passed.pass(&last);
+        }
+        self.passed.places().clone()
+    }
+}
+
+fn is_same(one: &Event, other: &Event) -> bool {
+    one.position() == other.position() && one.topic() == other.topic()
 }
 
 /// The longest wait for stdout after somebody asked us to stop.
@@ -202,6 +242,7 @@ impl Account {
             reached: None,
             unsaved: 0,
             save_at: Instant::now(),
+            within: Within::default(),
         }
     }
 
@@ -210,15 +251,16 @@ impl Account {
         self.checkpoint.is_some()
     }
 
-    /// Finds out whether checkpoints can be written, before anything is done that they should tell of.
-    pub fn try_checkpoint(&self) -> anyhow::Result<()> {
-        self.checkpoint.as_ref().map_or(Ok(()), Checkpoint::try_writing)
-    }
-
-    /// Fixes the end.
-    pub fn set_end(&mut self, end: &[(crate::event::Name, crate::event::Position)]) {
-        if let Some(checkpoint) = &mut self.checkpoint {
-            checkpoint.set_end(end);
+    /// Fixes start and end, and writes them down before anything is done: the same command goes on to the same end,
+    /// whether or not there was anything to read, and what cannot be kept is known before the first event is on its way.
+    pub fn begin_at(&mut self, start: &[(Name, Position)], end: &[(Name, Position)]) -> anyhow::Result<()> {
+        self.within = Within::at(start);
+        match &mut self.checkpoint {
+            None => Ok(()),
+            Some(checkpoint) => {
+                checkpoint.set_end(end);
+                checkpoint.save(start, 0)
+            }
         }
     }
 
@@ -244,6 +286,9 @@ impl Account {
             if let Some(chunk) = self.chunks.pop_front() {
                 self.first += 1;
                 self.unsaved += chunk.events;
+                if self.checkpoint.is_some() {
+                    self.within = Within::at(&chunk.places);
+                }
                 self.reached = Some(chunk.places);
             }
         }
@@ -265,19 +310,50 @@ impl Account {
 
     fn confirmed(&mut self, confirmed: Confirmed<(u64, Events)>) -> anyhow::Result<()> {
         let (chunk, originals) = &*confirmed.tag;
-        for (original, receipt) in originals[confirmed.offset..].iter().zip(&confirmed.receipts) {
+        self.answered(*chunk, &originals[confirmed.offset..], &confirmed.receipts)
+    }
+
+    /// What became of the copies of these.
+    fn answered(
+        &mut self,
+        chunk: u64,
+        originals: &[Event],
+        receipts: &[broker::Result<Receipt>],
+    ) -> anyhow::Result<()> {
+        for (original, receipt) in originals.iter().zip(receipts) {
             match receipt {
                 Ok(_) => {
                     self.done += 1;
-                    self.settled(*chunk, 1);
+                    self.pass(original);
+                    self.settled(chunk, 1);
                 }
                 Err(error) => {
                     self.failures.undelivered(place(original), error, original)?;
-                    self.failed(*chunk);
+                    self.fail(original);
+                    self.failed(chunk);
                 }
             }
         }
         Ok(())
+    }
+
+    /// This one is done, and so are all before it: confirmations come in the order of sending.
+    fn pass(&mut self, event: &Event) {
+        if self.checkpoint.is_some() && !self.within.ended {
+            self.within.pass(event);
+        }
+    }
+
+    /// This one failed. If that ends the replay, the rerun begins with it.
+    fn fail(&mut self, event: &Event) {
+        match self.on_error {
+            OnError::Continue => self.pass(event),
+            OnError::Stop if self.checkpoint.is_some() && !self.within.ended => {
+                self.reached = Some(self.within.end(event));
+                self.unsaved += self.within.events;
+            }
+            OnError::Stop => (),
+        }
     }
 
     /// Whether it is time for a checkpoint.
@@ -304,4 +380,58 @@ impl Account {
 /// Where an event lies, for people.
 pub fn place(event: &Event) -> String {
     format!("{} {}", event.topic(), event.position())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::{Error, Kind};
+    use crate::event::{Batch, Headers};
+
+    fn events(offsets: &[i64]) -> Events {
+        let mut batch = Batch::default();
+        for offset in offsets {
+            batch.push(&"n".into(), None, Headers::default(), None, None, Position::Offset(*offset));
+        }
+        batch.finish()
+    }
+
+    /// What the checkpoint says after copies of these events, in one chunk, of which the marked one failed.
+    fn next_after(offsets: &[i64], failed: usize, on_error: OnError) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("at");
+        let (checkpoint, _) = Checkpoint::open(&path, "n into m").unwrap();
+        let mut account = Account::new(Some(checkpoint), Failures::open(None, &[]).unwrap(), on_error);
+        let at = |offset| vec![("n".into(), Position::Offset(offset))];
+        account.begin_at(&at(0), &at(9)).unwrap();
+        let chunk = account.begin(offsets.len(), at(9));
+        let receipt = |n| match n == failed {
+            true => Err(Error::new(Kind::Rejected, "send", "topic m", "no")),
+            false => Ok(Receipt { position: Position::Offset(0), duplicate: false }),
+        };
+        // In two parts, as the outbox has it where one request takes not all of them.
+        for part in [0..1, 1..offsets.len()] {
+            let receipts: Vec<_> = part.clone().map(receipt).collect();
+            account.answered(chunk, &events(offsets)[part], &receipts).unwrap();
+        }
+        account.save().unwrap();
+        let kept: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        kept["next"][0][1].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_copy_that_fails_within_a_chunk_is_where_the_rerun_begins() {
+        assert_eq!(
+            next_after(&[0, 1, 4, 5], 2, OnError::Stop),
+            "2",
+            "what was not wanted is read again, and no copy made"
+        );
+        assert_eq!(next_after(&[0, 1, 4, 5], 0, OnError::Stop), "0");
+        assert_eq!(
+            next_after(&[0, 1, 1, 5], 2, OnError::Stop),
+            "1",
+            "one of two that --transform made of it"
+        );
+        assert_eq!(next_after(&[0, 1, 4, 5], 2, OnError::Continue), "9");
+    }
 }

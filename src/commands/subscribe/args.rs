@@ -32,7 +32,7 @@ What the handler's exit code means:
   126, 127   the command cannot be run: the event is given back, evcat stops (exit 1)
   any other, a signal, --handler-timeout
              try again after --backoff; dead letter after --max-attempts
-The last 4 KiB of its stderr become the failure's text.
+The last 4 KiB of its stderr become the failure's text. A dead letter names the program and keeps none of its arguments.
 
 Its environment:
   EVCAT_TOPIC EVCAT_POSITION EVCAT_KEY EVCAT_TYPE EVCAT_TIMESTAMP EVCAT_GROUP EVCAT_BROKER
@@ -77,10 +77,10 @@ pub struct SubscribeArgs {
     #[arg(long, help_heading = "Start and end")]
     no_follow: bool,
     /// End when nothing came for so long
-    #[arg(long, value_name = "DUR", value_parser = duration::parse, help_heading = "Start and end")]
+    #[arg(long, value_name = "DUR", value_parser = duration::some, help_heading = "Start and end")]
     idle_exit: Option<Duration>,
     /// End after so long
-    #[arg(long = "for", value_name = "DUR", value_parser = duration::parse, help_heading = "Start and end")]
+    #[arg(long = "for", value_name = "DUR", value_parser = duration::some, help_heading = "Start and end")]
     lasts: Option<Duration>,
     /// At the end, wait so long for running handlers before they are killed and their events given back
     #[arg(long, value_name = "DUR", value_parser = duration::parse, default_value = "30s", help_heading = "Start and end")]
@@ -184,10 +184,14 @@ pub enum Handling {
 }
 
 impl Handling {
-    /// As it was typed, for the failure record.
+    /// The program, for the failure record: `./ship.sh`, `curl …`, `--worker ./score.py`. Its arguments may hold secrets,
+    /// and dead letters are read by many.
     pub fn name(&self) -> Option<String> {
-        let Handling::Run { program, args, .. } = self else { return None };
-        Some(words::shell_line(std::iter::once(&program.name).chain(args)))
+        let Handling::Run { program, args, worker, .. } = self else { return None };
+        let name = words::shell_quoted(&program.name.to_string_lossy());
+        let worker = if *worker { "--worker " } else { "" };
+        let arguments = if args.is_empty() { "" } else { " …" };
+        Some(format!("{worker}{name}{arguments}"))
     }
 }
 
@@ -196,6 +200,8 @@ pub struct Plan {
     pub topics: Vec<String>,
     pub group: Option<Name>,
     pub from: Vec<Point>,
+    /// `--binding` was given.
+    pub binds: bool,
     pub no_create: bool,
     pub count: Option<u64>,
     pub no_follow: bool,
@@ -343,6 +349,7 @@ impl SubscribeArgs {
             topics,
             group,
             from,
+            binds: !binding.is_empty(),
             no_create,
             count,
             no_follow,

@@ -3,7 +3,7 @@
 use super::args::Plan;
 use crate::broker::{Count, GroupInfo, Order, Source, Start};
 use crate::commands::names::usual_dlq;
-use crate::commands::topics::{literal, unknown_topic};
+use crate::commands::topics::{literal, perhaps_meant, unknown_topic};
 use crate::event::Name;
 use crate::flow::lanes::Ordering;
 use crate::outcome::Failure;
@@ -48,6 +48,7 @@ pub async fn prepare(
             for what in made.iter().filter(|what| !told(what)) {
                 session.ui.status(format_args!("made {what}"));
             }
+            perhaps_meant(session, topic, &made).await?;
             if new {
                 announce(session, plan, topic, group, place, &start).await?;
             }
@@ -57,6 +58,11 @@ pub async fn prepare(
                 "{group} on {topic} is there already and goes on where it was; --from is for a new group \
                  (to move this one: evcat groups seek {group} {topic} --from POINT{})",
                 session.endpoint.flag
+            ));
+        }
+        if known.is_some() && plan.binds {
+            session.ui.warn(format_args!(
+                "{group} on {topic} is there already and keeps the bindings it has; --binding is for a new group"
             ));
         }
         dead_letters.push((topic.clone(), dlq));

@@ -17,6 +17,7 @@ use crate::flow::driver::{self, Ended, Report, Work};
 use crate::flow::handler;
 use crate::flow::lanes::{Death, Ordering, Rules};
 use crate::outcome::{Exit, Failure, Outcome};
+use crate::output::words;
 use crate::session::Session;
 use args::{Handling, Plan, Resolved};
 
@@ -132,8 +133,12 @@ fn outcome(
         },
         Ended::ReaderLeft => Ok(Outcome::Done),
         Ended::Complete | Ended::Limit | Ended::Idle | Ended::TimeOver => {
-            let short = plan.count.is_some_and(|count| report.acked + report.dead < count);
-            Ok(match (report.dead, short) {
+            let came = report.acked + report.dead;
+            let short = plan.count.filter(|count| came < *count);
+            if let Some(count) = short {
+                session.ui.warn(words::short(came, count));
+            }
+            Ok(match (report.dead, short.is_some()) {
                 (1.., _) => Outcome::Partial,
                 (0, true) => Outcome::Short,
                 (0, false) => Outcome::Done,

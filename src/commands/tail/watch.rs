@@ -190,8 +190,7 @@ impl Watch<'_> {
         self.screen.flush().await?;
         // A count that was reached has ended it before.
         let Some(count) = self.until.count else { return Ok(Outcome::Done) };
-        let (printed, count) = (words::count(printed), words::count(count));
-        self.session.ui.warn(format_args!("it ended after {printed} of the {count} events of -c"));
+        self.session.ui.warn(words::short(printed, count));
         Ok(Outcome::Short)
     }
 }

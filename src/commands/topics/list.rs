@@ -29,6 +29,28 @@ pub(in crate::commands) async fn unknown(session: &Session, topic: &str) -> Fail
     })
 }
 
+/// A group made its topic with it: where there is one of nearly that name, it was perhaps the one that was meant.
+pub(in crate::commands) async fn perhaps_meant(
+    session: &Session,
+    topic: &str,
+    made: &[String],
+) -> anyhow::Result<()> {
+    if !made.iter().any(|what| *what == format!("topic {topic}")) {
+        return Ok(());
+    }
+    let known = session.broker.topics("*").await?;
+    let others = known.iter().filter(|t| t.name != topic && !t.temporary && !holds_dead_letters(t));
+    let names: Vec<&str> = others.map(|t| t.name.as_str()).collect();
+    if let Some(near) = nearest(topic, &names) {
+        let (shown, flag) = (words::name(topic), &session.endpoint.flag);
+        session.ui.warn(format_args!(
+            "topic '{shown}' was not there and is new; if '{near}' was meant: evcat topics delete {}{flag}",
+            words::shell_quoted(topic)
+        ));
+    }
+    Ok(())
+}
+
 /// The place of dead letters, by what the broker knows or by its name.
 pub(in crate::commands) fn holds_dead_letters(topic: &TopicInfo) -> bool {
     topic.dead_letters_of.is_some()

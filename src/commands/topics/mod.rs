@@ -9,7 +9,9 @@ use crate::outcome::{Failure, Outcome};
 use crate::output::{Stdout, confirm};
 use crate::session::Session;
 
-pub(in crate::commands) use list::{count, holds_dead_letters, literal, print, unknown as unknown_topic};
+pub(in crate::commands) use list::{
+    count, holds_dead_letters, literal, perhaps_meant, print, unknown as unknown_topic,
+};
 
 /// List, describe, make and delete topics
 #[derive(Debug, Args)]

@@ -43,7 +43,8 @@ use work::{Ended, Work};
 /// Put dead letters back, to the group that failed and nobody else where the broker can address one
 ///
 /// A plan comes first. On a terminal a question follows; a script says --yes. Interrupted, the same command goes on
-/// from there, and nothing that was confirmed is repeated.
+/// from there, and nothing that was confirmed is repeated; --limit counts anew then, and what it stopped at is said
+/// where it was not killed.
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
     /// The topic of dead letters, or @FILE that was kept
@@ -263,7 +264,8 @@ pub async fn run(args: ReplayArgs, session: &Session) -> anyhow::Result<Outcome>
     }
     receipts.bar.finish_and_clear();
     let counts = receipts.counts;
-    let end = End { session, run: &run, counts, count, total, rules: &rules, expect: *expect };
+    let end =
+        End { session, run: &run, counts, count, total, rules: &rules, expect: *expect, limit: choose.limit };
     match ended {
         Ok(Ended::Whole) => {
             session.ui.status(end.whole(started.elapsed()));
@@ -379,6 +381,7 @@ struct End<'a> {
     total: u64,
     rules: &'a Rules,
     expect: Option<u64>,
+    limit: Option<u64>,
 }
 
 impl End<'_> {
@@ -418,13 +421,16 @@ impl End<'_> {
     /// `stopped: 24,310 put back, 14,690 not touched; the same command goes on from there`
     fn stopped(&self) -> String {
         let left = self.count - self.counts.seen().min(self.count);
-        let again = match (self.rules.settles, self.expect) {
+        let settled = self.counts.done() + self.counts.elsewhere;
+        // Who asked for so many gets so many, and not as many again.
+        let rest = [("--limit", self.limit), ("--expect", self.expect)]
+            .into_iter()
+            .filter_map(|(flag, n)| n.map(|n| format!("{flag} {}", n.saturating_sub(settled))));
+        let rest = rest.collect::<Vec<_>>().join(" ");
+        let again = match (self.rules.settles, rest.as_str()) {
             (false, _) => "the same command begins anew".to_owned(),
-            (true, None) => "the same command goes on from there".to_owned(),
-            (true, Some(expect)) => {
-                let rest = expect.saturating_sub(self.counts.done() + self.counts.elsewhere);
-                format!("the same command with --expect {rest} goes on from there")
-            }
+            (true, "") => "the same command goes on from there".to_owned(),
+            (true, rest) => format!("the same command with {rest} goes on from there"),
         };
         let failed = match self.counts.failed {
             0 => String::new(),

@@ -7,6 +7,7 @@ use super::edits::{Edits, difference};
 use crate::broker::Kind;
 use crate::commands::dlq::choosing::Chooser;
 use crate::commands::dlq::heap::{Dead, Dlq, Heap, must_hold_letters};
+use crate::commands::dlq::words;
 use crate::commands::topics::literal;
 use crate::deadletter::plan::{Place, Plan, Rules, Way, Why, way};
 use crate::event::{Millis, Name, Position};
@@ -26,7 +27,7 @@ pub struct Survey {
     pub edited: u64,
     /// What it changes of the first.
     pub change: Vec<String>,
-    /// A handler that failed on one of them.
+    /// A handler that failed on one of them and can be typed again.
     pub handler: Option<String>,
     /// The last letter that was chosen.
     pub last: Option<Dead>,
@@ -160,7 +161,7 @@ impl Survey {
         }
         for (dead, way) in taken.iter().zip(ways) {
             if self.handler.is_none() {
-                self.handler = dead.letter.handler.clone();
+                self.handler = words::handler(&dead.letter).map(str::to_owned);
             }
             let before = self.plan.positions.len();
             self.plan.choose(dead.event.position(), way);

@@ -93,10 +93,9 @@ impl View<'_> {
             out += "\nnothing would be done";
         } else if dry {
             let change = style.hint("do it:");
-            out += &format!("\n{change} the same with --yes --expect {} for --dry-run", plan.chosen);
+            out += &format!("\n{change} the same with --yes --expect {} instead of --dry-run", plan.chosen);
             if let (Some(handler), false) = (&survey.handler, self.rules.here) {
-                out +=
-                    &format!("\nor handle them here and publish nothing: … -- {}", sanitize::text(handler));
+                out += &format!("\nor handle them here and publish nothing: … -- {handler}");
             }
         }
         out + "\n"
