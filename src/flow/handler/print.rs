@@ -74,6 +74,14 @@ async fn serve(
             closed = stdout.closed() => return give_up(&[], ended(closed), orders, &tell).await,
         };
         let Some(events) = events else { return };
+        // What has come meanwhile goes into the same writes.
+        let mut more = Vec::new();
+        while events.len() + more.len() < MOST
+            && let Ok(next) = orders.try_recv()
+        {
+            more.extend_from_slice(&next);
+        }
+        let events = if more.is_empty() { events } else { events.iter().cloned().chain(more).collect() };
         let mut left = &events[..];
         // What `-c` asked for, mostly: acked at once, or the broker would hand out more meanwhile.
         let few = left.len() <= FEW;
