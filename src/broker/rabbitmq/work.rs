@@ -155,6 +155,7 @@ impl Work {
         let queues: Vec<String> =
             self.shared.desk().sources.iter().map(|source| source.queue.clone()).collect();
         for (at, queue) in queues.iter().enumerate() {
+            self.warn_of_limit(&at_work.link, at).await?;
             let tag = short(&format!("evcat-{round}-{at}"));
             let options = BasicConsumeOptions::default();
             let consuming =
@@ -165,6 +166,29 @@ impl Work {
             at_work.tags.push(tag);
             let said = consumer.map(Some).chain(futures_util::stream::once(async { None }));
             at_work.consumers.push(said.map(move |said| (round, at, said)).boxed());
+        }
+        Ok(())
+    }
+
+    /// Says once what a look may cost in a queue with a delivery limit. Errors: it would cost all.
+    async fn warn_of_limit(&mut self, link: &Link, at: usize) -> Result<()> {
+        let (queue, letters) = {
+            let source = &self.shared.desk().sources[at];
+            (source.queue.clone(), source.letters)
+        };
+        if !letters || self.looks.is_some() {
+            return Ok(());
+        }
+        match self.looks(link, at).await {
+            None => {}
+            Some(0) => return Err(self.near(at, 0)),
+            Some(_) if self.settings.management.is_none() => tracing::warn!(
+                "queue '{queue}' may have a delivery limit, which -X management=http://HOST:15672 would tell: an event that \
+                 was given back so often already is lost by a look"
+            ),
+            Some(_) => tracing::warn!(
+                "queue '{queue}' has a delivery limit: an event that was given back so often already is lost by a look"
+            ),
         }
         Ok(())
     }
@@ -280,10 +304,15 @@ impl Work {
 
     fn near(&self, at: usize, back: u32) -> Error {
         let queue = self.shared.desk().sources[at].queue.clone();
-        let message = format!(
-            "queue '{queue}': an event was given back {back} times, and RabbitMQ takes it away when the queue's limit is \
-             reached (20, unless it has its own): to look once more, and once more, would lose it"
-        );
+        let message = match back {
+            0 => format!(
+                "queue '{queue}' has so low a delivery limit that RabbitMQ takes events away that are looked at"
+            ),
+            _ => format!(
+                "queue '{queue}': an event was given back {back} times, and RabbitMQ takes it away when the queue's limit \
+                 is reached (20, unless it has its own): to look once more, and once more, would lose it"
+            ),
+        };
         let limit = r#"{"delivery-limit": 1000000000}"#;
         self.abouts[at].error(Kind::Rejected, message).with_hint(format!(
             "a higher limit: rabbitmqctl set_policy evcat '^{queue}$' '{limit}' --apply-to queues\n\

@@ -128,8 +128,9 @@ impl Lanes {
 
     /// Events were handed to us, in order per key.
     pub fn delivered(&mut self, deliveries: impl IntoIterator<Item = (Delivery, Task)>) {
-        let mut passing = Vec::new();
+        let (mut passing, mut received) = (Vec::new(), 0);
         for (delivery, task) in deliveries {
+            received += 1;
             if self.stopping {
                 self.actions.push_back(Action::Settle(delivery.token, Settled::Release));
                 continue;
@@ -142,6 +143,10 @@ impl Lanes {
             } else if let Some(unit) = self.units.add(Item::new(delivery, task, seq)) {
                 self.ready.push(Reverse((seq, unit)));
             }
+        }
+        // A few of many would keep the buffer of all of them.
+        if passing.len() * 2 < received {
+            passing.iter_mut().for_each(|(delivery, _)| delivery.event = delivery.event.detach());
         }
         self.pass(passing);
         self.pump();
