@@ -238,14 +238,14 @@ done: 0 acked, 1 dead, 0 given back",
         ),
         (
             "dlq peek",
-            "looking takes what waits in orders.shipping.dlq from its other readers until this ends, and counts as a delivery; all is given back
+            "looking takes what waits in orders.shipping.dlq from its other readers until this ends, and counts as a delivery; all is given back, marked as redelivered, and may then come in another order
 ID DIED FROM GROUP TRIES BACK KEY ERROR
 ID TIME orders shipping 1 0 A-17 exit 65: carrier is silent
 1 of 1 (-o json has everything)",
         ),
         (
             "dlq replay",
-            "looking takes what waits in orders.shipping.dlq from its other readers until this ends, and counts as a delivery; all is given back
+            "looking takes what waits in orders.shipping.dlq from its other readers until this ends, and counts as a delivery; all is given back, marked as redelivered, and may then come in another order
 PLAN
  from orders.shipping.dlq on local:tour.db
  chosen 1 of 1 all of them
@@ -272,7 +272,7 @@ fn the_story_of_the_readme_runs_on_aws_too() {
 TIME dead ID A-17 1 try, exit 65: carrier is silent -> orders.shipping.dlq ID
 done: 0 acked, 1 dead, 0 given back"
     );
-    let looking = "looking takes what waits in orders.shipping.dlq from its other readers until this ends, and counts as a delivery; all is given back";
+    let looking = "looking takes what waits in orders.shipping.dlq from its other readers until this ends, and counts as a delivery; all is given back, marked as redelivered, and may then come in another order";
     let peeked = format!(
         "{looking}
 ID DIED FROM GROUP TRIES BACK KEY ERROR
@@ -313,7 +313,7 @@ fn the_story_of_the_readme_runs_on_pubsub_too() {
     let server = pubsub_fake::Fake::start();
     // An event is known by its id, and dead letters are seen by taking them, as with RabbitMQ; what is put back goes to the
     // topic, as with Kafka, confirmed and then settled; and nobody tells how many wait.
-    const LOOKING: &str = "looking takes what waits in orders.shipping.dlq from its other readers until this ends, and counts as a delivery; all is given back";
+    const LOOKING: &str = "looking takes what waits in orders.shipping.dlq from its other readers until this ends, and counts as a delivery; all is given back, marked as redelivered, and may then come in another order";
     let peeked = format!(
         "{LOOKING}
 ID DIED FROM GROUP TRIES BACK KEY ERROR
