@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use super::desk::Command;
+use super::hanging;
 use super::settled::{self, Settled};
 use super::subscription::Answer;
 use super::transaction::{Ended, Operator};
@@ -275,8 +276,11 @@ impl Letters {
     /// held is settled.
     async fn transact(&mut self, mut turns: Vec<Turn>, answers: &mut [Answer]) -> Result<()> {
         if self.operator.is_none() {
-            self.operator = Some(Operator::take_over(&self.kafka, &self.letters).await?);
+            let mut operator = Operator::take_over(&self.kafka, &self.letters).await?;
+            hanging::end(&self.kafka, &self.letters, &mut operator).await?;
             self.settled.read_on(&self.kafka, &self.letters).await?;
+            // Not before all that others settled is known.
+            self.operator = Some(operator);
         }
         let (open, done): (Vec<_>, Vec<_>) =
             turns.into_iter().partition(|turn| !self.settled.has(turn.place.0, turn.place.1));

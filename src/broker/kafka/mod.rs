@@ -18,6 +18,7 @@ mod epoch;
 mod error;
 mod flights;
 mod groups;
+mod hanging;
 mod holes;
 mod letters;
 mod membership;
@@ -129,6 +130,11 @@ impl Kafka {
     /// The same to one who sees only what transactions have committed.
     fn committed(&self) -> Kafka {
         Kafka { settings: self.settings.committed(), ..self.clone() }
+    }
+
+    /// The same to one who sees also what transactions have not committed.
+    fn uncommitted(&self) -> Kafka {
+        Kafka { settings: self.settings.uncommitted(), ..self.clone() }
     }
 
     /// The client that asks about groups: one that could be a member, see [`Client::committed`], and never is.

@@ -90,6 +90,13 @@ impl Settings {
         settings
     }
 
+    /// The same for what must see all there is.
+    pub fn uncommitted(&self) -> Settings {
+        let mut settings = self.committed();
+        settings.given.push(("isolation.level".into(), "read_uncommitted".into()));
+        settings
+    }
+
     /// All that the user set, in order.
     pub fn all_given(&self) -> impl Iterator<Item = (&str, &str)> {
         self.given.iter().map(|(key, value)| (key.as_str(), value.as_str()))

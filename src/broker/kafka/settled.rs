@@ -42,6 +42,26 @@ pub struct Entry {
     pub done: Vec<Deed>,
 }
 
+impl Entry {
+    /// As it was written.
+    pub fn of(note: &Event) -> Result<Entry> {
+        serde_json::from_slice(note.payload().unwrap_or_default()).map_err(|error| {
+            let subject = format!("topic {} at {}", note.topic(), note.position());
+            let message = "this evcat cannot read which dead letters are settled";
+            Error::new(Kind::Broken, "reader", subject, message)
+                .with_hint("was it written by a newer evcat, or by something else?")
+                .with_source(error)
+        })
+    }
+
+    /// To be written to this topic.
+    pub fn note(&self, topic: &Name) -> Event {
+        // Plain text and numbers: there is nothing that JSON could not say.
+        let payload = serde_json::to_vec(self).unwrap_or_default();
+        Event::new(topic, None, Headers::default(), Some(&payload), None, Position::Unknown)
+    }
+}
+
 /// What was done in one way.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Deed {
@@ -89,12 +109,7 @@ pub fn notes<'a>(
             entry.done[at].at.extend(places.next().map(Position::to_string));
         }
     }
-    let event = |entry: &Entry| {
-        // Plain text and numbers: there is nothing that JSON could not say.
-        let payload = serde_json::to_vec(entry).unwrap_or_default();
-        Event::new(&topic, None, Headers::default(), Some(&payload), None, Position::Unknown)
-    };
-    entries.values().map(event).collect()
+    entries.values().map(|entry| entry.note(&topic)).collect()
 }
 
 /// What is settled of one topic of dead letters, as far as it was read.
@@ -160,14 +175,7 @@ impl Settled {
             match reader.next().await? {
                 Read::Events(events) => {
                     for event in &events {
-                        let entry = serde_json::from_slice::<Entry>(event.payload().unwrap_or_default());
-                        let entry = entry.map_err(|error| {
-                            let subject = format!("topic {topic} at {}", event.position());
-                            let message = "this evcat cannot read which dead letters are settled";
-                            Error::new(Kind::Broken, "reader", subject, message)
-                                .with_hint("was it written by a newer evcat, or by something else?")
-                                .with_source(error)
-                        })?;
+                        let entry = Entry::of(event)?;
                         if entry.id.is_some() && self.id.is_some() && entry.id != self.id {
                             // Of a topic that was deleted since.
                             continue;

@@ -101,9 +101,7 @@ impl Operator {
         copies: Vec<Event>,
         settles: impl FnOnce(&[Position]) -> Vec<Event>,
     ) -> Result<Ended> {
-        // SAFETY: the client is live.
-        let begun = unsafe { Failure::taken(sys::rd_kafka_begin_transaction(self.caller.client.raw())) };
-        self.caller.check(Step::Begin, begun)?;
+        self.begin()?;
         let stored = self.send(copies).await;
         let failed = |stored: Vec<std::result::Result<Position, Trouble>>| {
             let all = stored.into_iter().enumerate();
@@ -138,6 +136,27 @@ impl Operator {
         }
         self.noted = noted.and_then(|(topic, at)| Some((topic, at.partition()?, at.offset()?)));
         Ok(Ended::Committed(places))
+    }
+
+    /// Stores these in a transaction that is given up: nobody sees them, and what else was open of this id in the same
+    /// partitions is given up with them.
+    pub async fn abandon(&mut self, events: Vec<Event>) -> Result<()> {
+        self.begin()?;
+        let stored = self.send(events).await;
+        let refused = stored.into_iter().enumerate().filter_map(|(at, stored)| Some((at, stored.err()?)));
+        let refused = self.give_up(refused.collect()).await?;
+        refused.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// How long what the broker does by itself is waited for.
+    pub fn patience(&self) -> Duration {
+        self.caller.patience
+    }
+
+    fn begin(&self) -> Result<()> {
+        // SAFETY: the client is live.
+        let begun = unsafe { Failure::taken(sys::rd_kafka_begin_transaction(self.caller.client.raw())) };
+        self.caller.check(Step::Begin, begun)
     }
 
     /// Waits until who looks sees what was committed. The broker answers a commit once it is sure to happen, and makes it
