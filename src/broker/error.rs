@@ -33,7 +33,7 @@ pub enum Kind {
     Unsupported,
     /// No such topic, group or partition. Exit 2.
     NotFound,
-    /// A name or a place as it was typed, never: an illegal or too long name, a position beyond the end. Exit 2.
+    /// A name, a place or an option as it was typed, never: an illegal or too long name, a position beyond the end. Exit 2.
     Invalid,
     /// The position was there once: retention, trimming. Exit 1, never a silent reset.
     Gone,

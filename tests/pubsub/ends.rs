@@ -88,6 +88,28 @@ fn the_end_is_known_soon_and_nothing_before_it_is_left_out() {
 }
 
 #[test]
+fn a_topic_that_is_never_quiet_has_an_end() {
+    suite::run(async {
+        let (_fake, broker) = stage(&[("topic.retention", "1d")]);
+        let shipping = orders(&broker).await;
+        let names = fill(&broker, "orders", 300).await;
+        let mut reader = broker.reader(history(&["orders"], Stop::Now)).await.unwrap();
+        let worker = member(&broker, shipping, Stop::Now).await;
+        let others = broker.clone();
+        let busy = tokio::spawn(async move {
+            loop {
+                publish(&others, said("orders", "behind the end")).await.unwrap();
+            }
+        });
+        assert_eq!(read(&mut reader).await, names);
+        assert_eq!(drain(&*worker).await, names);
+        busy.abort();
+        reader.close().await.unwrap();
+        worker.close().await.unwrap();
+    });
+}
+
+#[test]
 fn a_server_that_hangs_is_not_the_end() {
     suite::run(async {
         let (fake, broker) = stage(&[("topic.retention", "1d")]);

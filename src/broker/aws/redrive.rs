@@ -123,8 +123,8 @@ struct Redrive {
     plan: NativePlan,
     /// When the tasks began that are none of ours.
     before: Vec<i64>,
-    /// Ours: its handle, and when it began once that was told.
-    task: Option<(String, Option<i64>)>,
+    /// Ours: its handle, and when it began once that was told. AWS tells no handle of one that is being cancelled.
+    task: Option<(Option<String>, Option<i64>)>,
     /// Since when nothing is told of it.
     silent: Option<Instant>,
 }
@@ -148,8 +148,7 @@ impl Redrive {
                 self.queue
             )));
         }
-        let handle = task.task_handle().unwrap_or_default().to_owned();
-        self.task = Some((handle, Some(task.started_timestamp())));
+        self.task = Some((task.task_handle().map(str::to_owned), Some(task.started_timestamp())));
         Ok(())
     }
 
@@ -159,7 +158,7 @@ impl Redrive {
         let is_ours = |task: &&Task| match began {
             Some(began) => task.started_timestamp() == *began,
             None => {
-                task.task_handle() == Some(handle.as_str())
+                (handle.is_some() && task.task_handle() == handle.as_deref())
                     || !self.before.contains(&task.started_timestamp())
             }
         };
@@ -240,7 +239,7 @@ impl NativeReplay for Redrive {
         let request = request.set_destination_arn(self.target.clone());
         let per_second = self.per_second.and_then(|many| i32::try_from(many).ok());
         match request.set_max_number_of_messages_per_second(per_second).send().await {
-            Ok(started) => self.task = Some((started.task_handle.unwrap_or_default(), None)),
+            Ok(started) => self.task = Some((started.task_handle, None)),
             Err(error) => {
                 let error = self.about.map(&error);
                 // Somebody was faster; or it is ours, and its answer was lost.
@@ -277,9 +276,17 @@ impl NativeReplay for Redrive {
     }
 
     async fn cancel(&mut self) -> Result<()> {
-        // One that somebody else is ending has no handle any more.
-        let Some((handle, _)) = self.task.as_ref().filter(|(handle, _)| !handle.is_empty()) else {
-            return Ok(());
+        let Some((handle, _)) = &self.task else { return Ok(()) };
+        let Some(handle) = handle else {
+            // Somebody else is ending it, unless AWS withholds the handle for another reason.
+            let tasks = self.tasks().await.map_err(|fault| self.about.fault(&fault))?;
+            return match self.ours(&tasks).and_then(Task::status) {
+                Some("RUNNING") => {
+                    let message = "AWS tells no handle of its task, without which it cannot be ended";
+                    Err(self.about.error(Kind::Rejected, message).with_hint(self.goes_on()))
+                }
+                _ => Ok(()),
+            };
         };
         let services = self.client.services(&self.about).await?;
         let Err(error) = services.sqs.cancel_message_move_task().task_handle(handle).send().await else {

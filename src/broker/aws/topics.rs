@@ -242,7 +242,7 @@ fn attributes(
                 };
                 attributes.push((Attribute::MessageRetentionPeriod, seconds.to_string()));
             }
-            _ => return Err(refuse(Kind::Rejected, format!("{key}={value} is no option of a topic here"))),
+            _ => return Err(refuse(Kind::Invalid, format!("{key}={value} is no option of a topic here"))),
         }
     }
     Ok(attributes)

@@ -271,11 +271,9 @@ fn wish(about: &About, topic: &str, given: &[(String, String)], settings: &super
     };
     let number = |key: &str, value: &str, most: i32| match value.parse::<i32>() {
         Ok(number) if (1..=most).contains(&number) => Ok(number),
-        _ => Err(refuse(
-            Kind::Rejected,
-            format!("{key}: '{value}' is no number from 1 to {most}"),
-            "such as 3",
-        )),
+        _ => {
+            Err(refuse(Kind::Invalid, format!("{key}: '{value}' is no number from 1 to {most}"), "such as 3"))
+        }
     };
     let mut wish = Wish { partitions: None, replication: None, configs: HashMap::new() };
     for (key, value) in settings.all_given() {
@@ -300,7 +298,7 @@ fn wish(about: &About, topic: &str, given: &[(String, String)], settings: &super
                     humantime::parse_duration(value).ok().and_then(|d| i64::try_from(d.as_millis()).ok());
                 let Some(ms) = kept.filter(|ms| *ms > 0) else {
                     return Err(refuse(
-                        Kind::Rejected,
+                        Kind::Invalid,
                         format!("'{value}' is no retention"),
                         "a time, such as 7d",
                     ));
@@ -313,7 +311,7 @@ fn wish(about: &About, topic: &str, given: &[(String, String)], settings: &super
             }
             _ => {
                 let hint = "there are: partitions, retention, and with -X replication.factor and topic.NAME";
-                return Err(refuse(Kind::Rejected, format!("no option '{key}'"), hint));
+                return Err(refuse(Kind::Invalid, format!("no option '{key}'"), hint));
             }
         }
     }

@@ -124,7 +124,7 @@ pub async fn create(worker: &Worker, topic: &str, options: &[(String, String)]) 
     let (mut keep_ms, mut keep_n, mut dedup_ms) = (None, None, None);
     for (key, value) in options {
         let refuse = |message: String, hint: &str| {
-            Error::new(Kind::Rejected, "create_topic", subject.clone(), message).with_hint(hint.to_string())
+            Error::new(Kind::Invalid, "create_topic", subject.clone(), message).with_hint(hint.to_string())
         };
         let duration = || {
             humantime::parse_duration(value)

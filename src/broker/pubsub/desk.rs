@@ -121,10 +121,14 @@ impl Desk {
 
     /// The service handed these over.
     pub fn arrived(&mut self, source: usize, many: Vec<Arrived>, now: Instant) {
-        self.stir(now);
         let until = now + self.lease;
         for arrived in many {
             let Some(message) = &arrived.received.message else { continue };
+            let late = message::published(message).zip(self.stop).is_some_and(|(at, stop)| at > stop);
+            if !late {
+                // What lies behind the stop never ends on a topic that is never quiet.
+                self.stir(now);
+            }
             let known = (source, message.message_id.clone());
             if let Some(token) = self.known.get(&known) {
                 // It comes again while it is here: the newest name of it is the one that counts.
@@ -136,7 +140,6 @@ impl Desk {
                 }
                 continue;
             }
-            let late = message::published(message).zip(self.stop).is_some_and(|(at, stop)| at > stop);
             self.tokens += 1;
             let token = Token(self.tokens);
             self.known.insert(known, token);

@@ -183,7 +183,7 @@ fn keep(about: &About, usual: Option<Duration>, options: &[(String, String)]) ->
                     return Err(about.error(Kind::Unsupported, message).with_hint("--retention 7d"));
                 }
             },
-            _ => return refuse(Kind::Rejected, format!("{key}={value} is no option of a topic here")),
+            _ => return refuse(Kind::Invalid, format!("{key}={value} is no option of a topic here")),
         }
     }
     Ok(kept)
@@ -297,6 +297,6 @@ mod tests {
         assert_eq!(asked("retention", "1000").unwrap_err().kind(), Kind::Unsupported);
         assert_eq!(asked("retention", "1s").unwrap_err().kind(), Kind::Unsupported);
         assert_eq!(asked("dedup", "1h").unwrap_err().kind(), Kind::Unsupported);
-        assert_eq!(asked("nothing", "1").unwrap_err().kind(), Kind::Rejected);
+        assert_eq!(asked("nothing", "1").unwrap_err().kind(), Kind::Invalid);
     }
 }

@@ -180,7 +180,7 @@ fn arguments(
                 let message = "an exchange keeps nothing, and a queue what is not settled";
                 return Err(about.error(Kind::Unsupported, message).with_hint("a stream keeps: stream:NAME"));
             }
-            _ => return refuse(Kind::Rejected, &format!("{key}={value} is no option of a topic here")),
+            _ => return refuse(Kind::Invalid, &format!("{key}={value} is no option of a topic here")),
         }
     }
     Ok(arguments)

@@ -16,7 +16,7 @@ use crate::broker::pubsub::link::Link;
 use crate::broker::pubsub::pull::{Outcome, Pull, Wish, acknowledge, at_once, modify};
 use crate::broker::pubsub::{message, subscriptions};
 use crate::broker::{Error, Kind, Result};
-use crate::event::{Batch, Event, HeadersBuf, Name};
+use crate::event::{Batch, Event, HeadersBuf, Millis, Name};
 
 /// Messages, and bytes, that the service sends ahead of the acks.
 const AHEAD: (i64, i64) = (4000, 16 << 20);
@@ -38,7 +38,7 @@ pub enum Came {
     /// At least one.
     Events(Vec<Event>),
     /// Nothing came for as long as [`Settings::quiet`](crate::broker::pubsub::settings::Settings::quiet), and the server,
-    /// asked in this silence, had nothing.
+    /// asked in this silence, had nothing; nothing but what lies behind the end, where there is one.
     Quiet,
 }
 
@@ -61,8 +61,14 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// Begins to pull.
-    pub fn begin(link: Arc<Link>, about: About, topic: Name, subscription: String) -> Lane {
+    /// Begins to pull. What was published after `end` is passed over.
+    pub fn begin(
+        link: Arc<Link>,
+        about: About,
+        topic: Name,
+        subscription: String,
+        end: Option<Millis>,
+    ) -> Lane {
         let (sender, came) = mpsc::channel(WAITING);
         let wish =
             Wish { subscription: subscription.clone(), lease: LEASE, messages: AHEAD.0, bytes: AHEAD.1 };
@@ -73,9 +79,11 @@ impl Lane {
             about: about.clone(),
             topic: topic.clone(),
             subscription: subscription.clone(),
+            end,
             waiting: VecDeque::new(),
             messages: 0,
             acks: JoinSet::new(),
+            beyond: JoinSet::new(),
             answered: false,
         };
         let task = tokio::spawn(work.run(pull, sender));
@@ -144,11 +152,14 @@ struct Work {
     about: About,
     topic: Name,
     subscription: String,
+    end: Option<Millis>,
     /// What came and was not handed on, with its ack ids.
     waiting: VecDeque<(Vec<Event>, Vec<String>)>,
     /// How many these are.
     messages: usize,
     acks: JoinSet<()>,
+    /// Acks of what lies behind the end. On a topic that is never quiet there is always one.
+    beyond: JoinSet<()>,
     /// When the server is asked whether there is more, if nothing happens; `None`: that it is quiet was said.
     ask_at: Option<Instant>,
     /// It had nothing.
@@ -182,7 +193,7 @@ impl Work {
                 }
                 _ = alive.tick() => self.say_alive().await,
                 Some(_) = self.acks.join_next(), if !self.acks.is_empty() => Ok(()),
-                came = pull.next(), if self.messages < AHEAD.0 as usize => came.map(|messages| self.take(messages)),
+                Some(_) = self.beyond.join_next(), if !self.beyond.is_empty() => Ok(()),
                 () = sleep_until(ask.unwrap_or_else(Instant::now)), if ask.is_some() => match self.answered {
                     true => {
                         self.ask_at = None;
@@ -193,6 +204,7 @@ impl Work {
                     }
                     false => self.ask().await,
                 },
+                came = pull.next(), if self.messages < AHEAD.0 as usize => came.map(|messages| self.take(messages)),
             };
             if let Err(error) = done {
                 return self.fail(error, sender).await;
@@ -212,11 +224,20 @@ impl Work {
 
     /// What came; nothing: a stream broke.
     fn take(&mut self, messages: Vec<ReceivedMessage>) {
-        let pause = if messages.is_empty() { COMES_AGAIN } else { Duration::ZERO };
+        let broke = messages.is_empty();
+        let (messages, beyond): (Vec<_>, Vec<_>) = messages.into_iter().partition(|it| self.is_wanted(it));
+        if !beyond.is_empty() {
+            let ack = self.ack(beyond.into_iter().map(|received| received.ack_id).collect());
+            self.beyond.spawn(ack);
+        }
+        if messages.is_empty() && !broke {
+            return;
+        }
+        let pause = if broke { COMES_AGAIN } else { Duration::ZERO };
         let ask_at = Instant::now() + pause + self.link.settings.quiet;
         self.ask_at = Some(self.ask_at.map_or(ask_at, |at| at.max(ask_at)));
         self.answered = false;
-        if messages.is_empty() {
+        if broke {
             return;
         }
         let (mut batch, mut scratch, mut ids) = (Batch::default(), HeadersBuf::default(), Vec::new());
@@ -230,16 +251,27 @@ impl Work {
         self.waiting.push_back((batch.finish().to_vec(), ids));
     }
 
-    /// The oldest batch, which is acked. What comes twice because that failed comes twice to us alone.
-    fn hand_on(&mut self) -> Option<Vec<Event>> {
-        let (events, ids) = self.waiting.pop_front()?;
-        self.messages -= ids.len();
+    fn is_wanted(&self, received: &ReceivedMessage) -> bool {
+        let published = received.message.as_ref().and_then(message::published);
+        published.zip(self.end).is_none_or(|(at, end)| at <= end)
+    }
+
+    /// What comes twice because this failed comes twice to us alone.
+    fn ack(&self, ids: Vec<String>) -> impl Future<Output = ()> + use<> {
         let (link, about, subscription) = (self.link.clone(), self.about.clone(), self.subscription.clone());
-        self.acks.spawn(async move {
+        async move {
             if let Outcome::Failed(error) = acknowledge(&link, &about, &subscription, &ids).await {
                 tracing::debug!("{error}");
             }
-        });
+        }
+    }
+
+    /// The oldest batch, which is acked.
+    fn hand_on(&mut self) -> Option<Vec<Event>> {
+        let (events, ids) = self.waiting.pop_front()?;
+        self.messages -= ids.len();
+        let ack = self.ack(ids);
+        self.acks.spawn(ack);
         Some(events)
     }
 
@@ -269,12 +301,10 @@ impl Work {
 
     async fn ask(&mut self) -> Result<()> {
         let messages = at_once(&self.link, &self.about, &self.subscription).await?;
-        match messages.is_empty() {
-            true => {
-                self.answered = true;
-                self.ask_at = Some(Instant::now() + ANSWERED);
-            }
-            false => self.take(messages),
+        self.answered = true;
+        self.ask_at = Some(Instant::now() + ANSWERED);
+        if !messages.is_empty() {
+            self.take(messages);
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use super::link::Link;
 use super::name::{self, Place};
 use super::{subscriptions, topics};
 use crate::broker::{Error, Kind, Read, ReadOptions, Reader, Result, Start, Stop};
-use crate::event::{Event, Events, Name, Position};
+use crate::event::{Event, Events, Millis, Name, Position};
 use lane::{Came, Lane};
 
 /// Events that are handed over at a time.
@@ -52,7 +52,7 @@ pub async fn open(link: Arc<Link>, options: ReadOptions) -> Result<Box<dyn Reade
     let end = (stop == Stop::Now).then_some(now);
     let mut lanes = Vec::new();
     for topic in &topics {
-        match enter(&link, topic, &start, now).await {
+        match enter(&link, topic, &start, now, end).await {
             Ok(lane) => lanes.push(lane),
             Err(error) => {
                 leave(lanes).await?;
@@ -67,7 +67,16 @@ pub async fn open(link: Arc<Link>, options: ReadOptions) -> Result<Box<dyn Reade
     let places = topics.iter().map(|topic| (topic.clone(), Position::Unknown)).collect();
     let fresh = start == Start::Latest;
     let over = fresh && end.is_some();
-    Ok(Box::new(Look { lanes, end, places, fresh, told: false, over, turn: 0, failed: None }))
+    Ok(Box::new(Look {
+        lanes,
+        bounded: end.is_some(),
+        places,
+        fresh,
+        told: false,
+        over,
+        turn: 0,
+        failed: None,
+    }))
 }
 
 fn not_looked_at(about: &About, subscription: &str) -> Error {
@@ -80,7 +89,13 @@ fn not_looked_at(about: &About, subscription: &str) -> Error {
 }
 
 /// Makes the subscription, moves it, and begins to read.
-async fn enter(link: &Arc<Link>, topic: &Name, start: &Start, now: i64) -> Result<Lane> {
+async fn enter(
+    link: &Arc<Link>,
+    topic: &Name,
+    start: &Start,
+    now: Millis,
+    end: Option<Millis>,
+) -> Result<Lane> {
     let about = About::topic("reader", topic);
     let Some(found) = topics::get(link, &about, topic).await? else { return Err(about.missing()) };
     let seek = begin(&about, &found, start, now)?;
@@ -93,7 +108,7 @@ async fn enter(link: &Arc<Link>, topic: &Name, start: &Start, now: i64) -> Resul
         subscriptions::delete(link, &about, &full).await?;
         return Err(error);
     }
-    Ok(Lane::begin(link.clone(), about, topic.clone(), full))
+    Ok(Lane::begin(link.clone(), about, topic.clone(), full, end))
 }
 
 /// Removes the subscriptions; the first error, after all were tried.
@@ -107,8 +122,7 @@ async fn leave(lanes: Vec<Lane>) -> Result<()> {
 
 struct Look {
     lanes: Vec<Lane>,
-    /// Milliseconds; what was published later is not returned.
-    end: Option<i64>,
+    bounded: bool,
     places: Vec<(Name, Position)>,
     /// It begins now: there is nothing to catch up with.
     fresh: bool,
@@ -164,12 +178,12 @@ impl Reader for Look {
                 return Err(error.clone());
             }
             // Nothing is kept over this await: what came is still in its lane.
-            let (came, end) = (self.came().await?, self.end);
+            let came = self.came().await?;
             if came.is_empty() {
                 if !self.lanes.iter().all(|lane| lane.quiet) {
                     continue;
                 }
-                if end.is_some() {
+                if self.bounded {
                     self.over = true;
                     return Ok(Read::End);
                 }
@@ -179,12 +193,8 @@ impl Reader for Look {
                 }
                 continue;
             }
-            let before = |event: &Event| end.is_none_or(|end| event.timestamp().is_none_or(|at| at <= end));
-            let events: Vec<Event> = came.into_iter().filter(before).collect();
-            if !events.is_empty() {
-                self.told = self.fresh;
-                return Ok(Read::Events(Events::from(events)));
-            }
+            self.told = self.fresh;
+            return Ok(Read::Events(Events::from(came)));
         }
     }
 
