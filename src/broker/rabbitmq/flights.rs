@@ -33,6 +33,10 @@ use crate::event::{Event, Name, Position};
 /// Room in the one frame of a message's headers for what is not headers.
 const FRAME_ROOM: usize = 1024;
 
+/// So many are sent and not confirmed at a time. Of more a quorum queue makes hard work: 100,000 events of 100 B, on
+/// RabbitMQ 4.0.5, take 3.0 s with 300 to 5,000 of them, 6.8 s and twice the server's processor time with 20,000.
+const WINDOW: usize = 1000;
+
 /// Between two tries of a connection that was made and lost.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -111,7 +115,7 @@ pub async fn fly(settings: Settings, mut batches: mpsc::UnboundedReceiver<Batch>
                 Some(batch) => tower.take(batch).await,
                 None => open = false,
             },
-            () = tokio::time::sleep_until(limit.unwrap_or_else(Instant::now)), if limit.is_some() => tower.give_up(),
+            () = tokio::time::sleep_until(limit.unwrap_or_else(Instant::now)), if limit.is_some() => drop(tower.give_up()),
         }
     }
     if let Some(line) = tower.line {
@@ -128,6 +132,9 @@ impl Tower {
         // The server was away for too long: what is left of the call is not waited for once more.
         let mut away: Option<String> = None;
         for (at, event) in events.into_iter().enumerate() {
+            if away.is_none() {
+                away = self.room().await.err();
+            }
             let sent = match (event, &away) {
                 (Ok((event, _)), Some(why)) => {
                     Err(About::topic("send", event.topic()).error(Kind::Unreachable, why.clone()))
@@ -146,6 +153,22 @@ impl Tower {
                 self.answer(call, at, Err(error));
             }
         }
+    }
+
+    /// Waits until one more may be under way. Errors: why what is has been given up.
+    async fn room(&mut self) -> std::result::Result<(), String> {
+        while self.waiting.len() >= WINDOW {
+            let limit = self.limit();
+            tokio::select! {
+                biased;
+                Some(landing) = self.flights.next() => self.land(landing),
+                () = tokio::time::sleep_until(limit.unwrap_or_else(Instant::now)), if limit.is_some() => {
+                    self.give_up().map_or(Ok(()), Err)?;
+                }
+                else => break,
+            }
+        }
+        Ok(())
     }
 
     /// Sends one. `Ok`: it is under way, its answer comes when it lands.
@@ -341,7 +364,8 @@ impl Tower {
         Some(self.sent.front()?.1 + self.settings.timeout?)
     }
 
-    fn give_up(&mut self) {
+    /// Gives up what is under way, if the oldest of it has been for too long, and answers why.
+    fn give_up(&mut self) -> Option<String> {
         let now = Instant::now();
         let longest = self.settings.timeout.unwrap_or(Duration::MAX);
         let why = match self.line.as_ref().and_then(|line| line.link.alarm()) {
@@ -352,7 +376,7 @@ impl Tower {
             |(id, at): &(u64, Instant)| self.waiting.contains_key(id) && now.duration_since(*at) >= longest;
         if !self.sent.iter().any(late) {
             self.sent.retain(|(id, _)| self.waiting.contains_key(id));
-            return;
+            return None;
         }
         // All of them: the line is given up, and what it has not confirmed by now is not heard of again.
         for (id, _) in std::mem::take(&mut self.sent) {
@@ -366,6 +390,7 @@ impl Tower {
         if let Some(line) = self.line.take() {
             tokio::spawn(async move { line.link.close().await });
         }
+        Some(why)
     }
 
     fn answer(&mut self, call: u64, at: usize, answer: Result<Receipt>) {

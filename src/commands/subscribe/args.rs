@@ -227,8 +227,7 @@ impl Plan {
     /// members get their share; and none that are surely not wanted. Every key that has an event in hand is closed to
     /// other members, so a slow handler must claim few; those that wait for another try count too, so that one lane
     /// has more than its four. Where members share by partitions what one has in hand takes nothing from another, and
-    /// what prints or copies waits for nothing but the broker: twice as many as are settled in a call, and some, so that the
-    /// next are there while the broker commits.
+    /// what prints or copies waits for nothing but the broker: so many that the next are there while the broker commits.
     pub fn in_flight(&self, handling: &Handling, unfiltered: bool, partitions: bool) -> usize {
         let enough = match handling {
             Handling::Print { .. } | Handling::Copy { .. } if partitions => 10_000,

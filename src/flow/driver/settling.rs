@@ -9,8 +9,6 @@ use crate::broker::{Kind, Receipt, Result, Settlement, Subscription, Token};
 use crate::event::Event;
 use crate::flow::lanes::{Death, Settled};
 
-/// The most items of one call: a call must not take so long that a revocation passes meanwhile.
-const BATCH: usize = 4_000;
 /// The longest a call may take once the end was asked for and the broker failed before.
 const LAST_CALL: Duration = Duration::from_secs(5);
 
@@ -125,8 +123,7 @@ impl<'a> Settling<'a> {
     }
 
     fn begin(&mut self) -> Call<'a> {
-        let rest = self.waiting.split_off(self.waiting.len().min(BATCH));
-        self.asked = std::mem::replace(&mut self.waiting, rest);
+        self.asked = std::mem::take(&mut self.waiting);
         let items: Vec<_> = self.asked.iter().map(|(token, how)| (*token, self.settlement(how))).collect();
         let subscription = self.subscription;
         let limit = (self.failed && self.hurry).then_some(LAST_CALL);
