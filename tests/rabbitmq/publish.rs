@@ -124,6 +124,28 @@ fn what_is_never_confirmed_is_in_doubt() {
     });
 }
 
+/// Of many some are under way at a time; the others do not wait for the server once more.
+#[test]
+fn of_many_that_are_never_confirmed_the_rest_was_not_sent() {
+    let Some(vhost) = vhost() else { return };
+    run(async {
+        let proxy = Proxy::to(vhost.server(), Duration::ZERO);
+        with_group(&vhost.url(), "t", "g").await;
+        let through = try_broker(&vhost.url_at(&proxy.address()), Duration::from_secs(3), &[]).unwrap();
+        let publisher = through.publisher(PublishOptions::default()).await.unwrap();
+        publisher.send(vec![said("t", None, "0")].into()).await.remove(0).unwrap();
+        proxy.mute();
+        let many = (0..5000).map(|n| said("t", None, &n.to_string())).collect::<Vec<_>>();
+        let begun = std::time::Instant::now();
+        let receipts = publisher.send(many.into()).await;
+        assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+        let kinds: Vec<Kind> = receipts.into_iter().map(|receipt| receipt.unwrap_err().kind()).collect();
+        let doubts = kinds.iter().take_while(|kind| **kind == Kind::InDoubt).count();
+        assert!((1..5000).contains(&doubts), "{doubts}");
+        assert!(kinds[doubts..].iter().all(|kind| *kind == Kind::Unreachable));
+    });
+}
+
 #[test]
 fn an_alarm_of_the_server_is_shown_as_such() {
     let Some(server) = or_skip(Private::up("rabbitmq:alarm")) else { return };
