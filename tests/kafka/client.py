@@ -3,7 +3,8 @@
 Each event's payload is its number. Steps: plain:N, commit:N, abort:N and open:N (in a transaction that is left open, as
 of a process that was killed); headers; delete:OFFSET[:PARTITION] (all records before it); partitions:N; compact:N (keys a and b);
 committed and all, which print the payloads of committed transactions, or of all; redrive:TARGET:N, which moves N on
-from where it came to the last time, each in a transaction of its own; aborted:TEXT (in a transaction that is given up);
+from where it came to the last time, each in a transaction of its own; aborted:TEXT (in a transaction that is given up) and
+hung:TEXT (in one that is left open);
 drop (the topic);
 mixed (whatever a record can hold); dump (prints the records of partition 0); lines (prints the canonical lines of stdin
 as `dump` prints records, by Python's own JSON and base64).
@@ -137,6 +138,10 @@ for step in steps:
         transactional.produce(topic, number, partition=0)
         assert transactional.flush(30) == 0
         transactional.abort_transaction(30)
+    elif verb == "hung":
+        in_transaction(0)
+        transactional.produce(topic, number, partition=0)
+        assert transactional.flush(30) == 0
     elif verb == "drop":
         admin = AdminClient(config)
         [answer.result(30) for answer in admin.delete_topics([topic]).values()]

@@ -277,16 +277,21 @@ impl NativeReplay for Redrive {
 
     async fn cancel(&mut self) -> Result<()> {
         let Some((handle, _)) = &self.task else { return Ok(()) };
-        let Some(handle) = handle else {
-            // Somebody else is ending it, unless AWS withholds the handle for another reason.
-            let tasks = self.tasks().await.map_err(|fault| self.about.fault(&fault))?;
-            return match self.ours(&tasks).and_then(Task::status) {
-                Some("RUNNING") => {
-                    let message = "AWS tells no handle of its task, without which it cannot be ended";
-                    Err(self.about.error(Kind::Rejected, message).with_hint(self.goes_on()))
+        let handle = match handle {
+            Some(handle) => handle.clone(),
+            None => {
+                let tasks = self.tasks().await.map_err(|fault| self.about.fault(&fault))?;
+                let ours = self.ours(&tasks);
+                // Somebody else is ending it, or it has ended.
+                if ours.is_some_and(|task| task.status() != Some("RUNNING")) {
+                    return Ok(());
                 }
-                _ => Ok(()),
-            };
+                let told = ours.and_then(|task| task.task_handle().map(str::to_owned));
+                told.ok_or_else(|| {
+                    let message = "AWS tells no handle of its task, without which it cannot be ended";
+                    self.about.error(Kind::Rejected, message).with_hint(self.goes_on())
+                })?
+            }
         };
         let services = self.client.services(&self.about).await?;
         let Err(error) = services.sqs.cancel_message_move_task().task_handle(handle).send().await else {

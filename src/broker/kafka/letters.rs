@@ -173,8 +173,10 @@ impl Letters {
                     }
                     Some(Command::Close(answer)) => {
                         // Who does not see it yet does so later: what was committed is done.
-                        if let Some(operator) = &mut self.operator {
-                            let _ = operator.until_visible().await;
+                        if let Some(operator) = &mut self.operator
+                            && let Err(error) = operator.until_visible().await
+                        {
+                            tracing::warn!("what was settled is not seen yet: {error}");
                         }
                         let _ = answer.send(Ok(()));
                         return;

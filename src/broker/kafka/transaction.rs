@@ -13,6 +13,7 @@ use super::admin::LATEST;
 use super::client::{Client, Role};
 use super::epoch;
 use super::error::{About, Trouble, transactional_id};
+use super::hanging;
 use super::produce::{Room, Topic, reports};
 use super::sys::{self, Code, rd_kafka_error_t, rd_kafka_t};
 use crate::broker::{Error, Kind, Result, TAKEN_OVER};
@@ -169,7 +170,10 @@ impl Operator {
             let asked = [(topic.clone(), *partition, LATEST)];
             let answers = self.caller.client.offsets(&about, &asked, true).await?;
             match answers.into_iter().next() {
-                Some(Ok(end)) if end.offset <= *offset && Instant::now() < until => {
+                Some(Ok(end)) if end.offset <= *offset => {
+                    if Instant::now() >= until {
+                        return Err(hanging::hangs(topic));
+                    }
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 Some(Err(trouble)) => return Err(trouble.error(&about, &self.caller.client)),

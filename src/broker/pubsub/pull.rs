@@ -250,15 +250,17 @@ impl Pull {
     }
 }
 
+/// The most that [`at_once`] answers.
+pub const AT_ONCE: i32 = 1000;
+
 /// What there is at this moment, without waiting for it. Of a server that is one process an answer without a message is
 /// certain; Google's may have some all the same.
 pub async fn at_once(link: &Link, about: &About, subscription: &str) -> Result<Vec<api::ReceivedMessage>> {
-    const MANY: i32 = 1000;
     #[allow(deprecated, reason = "discouraged because it is slow, and asked once, at the end")]
     let request = api::PullRequest {
         subscription: subscription.to_owned(),
         return_immediately: true,
-        max_messages: MANY,
+        max_messages: AT_ONCE,
     };
     let of = format!("subscription={subscription}");
     let pulled = link.call(about, &of, request, |mut clients, request| {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use googleapis_tonic_google_pubsub_v1::google::pubsub::v1::ReceivedMessage;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -13,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout
 
 use crate::broker::pubsub::error::About;
 use crate::broker::pubsub::link::Link;
-use crate::broker::pubsub::pull::{Outcome, Pull, Wish, acknowledge, at_once, modify};
+use crate::broker::pubsub::pull::{AT_ONCE, Outcome, Pull, Wish, acknowledge, at_once, modify};
 use crate::broker::pubsub::{message, subscriptions};
 use crate::broker::{Error, Kind, Result};
 use crate::event::{Batch, Event, HeadersBuf, Millis, Name};
@@ -195,6 +196,8 @@ impl Work {
                 Some(_) = self.acks.join_next(), if !self.acks.is_empty() => Ok(()),
                 Some(_) = self.beyond.join_next(), if !self.beyond.is_empty() => Ok(()),
                 () = sleep_until(ask.unwrap_or_else(Instant::now)), if ask.is_some() => match self.answered {
+                    // What had come before the answer, while something else was done.
+                    true if let Some(came) = pull.next().now_or_never() => came.map(|messages| self.take(messages)),
                     true => {
                         self.ask_at = None;
                         if sender.send(Ok(Came::Quiet)).await.is_err() {
@@ -301,7 +304,8 @@ impl Work {
 
     async fn ask(&mut self) -> Result<()> {
         let messages = at_once(&self.link, &self.about, &self.subscription).await?;
-        self.answered = true;
+        // As many as are told at a time, all behind the end: they hide what else there is.
+        self.answered = messages.len() < AT_ONCE as usize;
         self.ask_at = Some(Instant::now() + ANSWERED);
         if !messages.is_empty() {
             self.take(messages);
