@@ -89,7 +89,7 @@ async fn a_deleted_topic_is_gone_with_its_groups(rig: Rig) {
 
 async fn options_nobody_knows_are_refused(rig: Rig) {
     let error = rig.broker.create_topic("t", &[("no-such-option".into(), "1".into())]).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Rejected);
+    assert_eq!(error.kind(), Kind::Invalid);
     speaks(&error, "no-such-option");
     assert!(rig.broker.topics("t").await.unwrap().is_empty(), "and nothing was made");
 }

@@ -50,9 +50,9 @@ impl Broker for World {
                 ("retention", Shape::Log) => match (value.parse(), humantime::parse_duration(value)) {
                     (Ok(count), _) => keep = Some(count),
                     (_, Ok(time)) => keep_for = Some(time),
-                    _ => return refuse(Kind::Rejected, format!("retention={value} is no count and no time")),
+                    _ => return refuse(Kind::Invalid, format!("retention={value} is no count and no time")),
                 },
-                _ => return refuse(Kind::Rejected, format!("{key}={value} is no option of a topic here")),
+                _ => return refuse(Kind::Invalid, format!("{key}={value} is no option of a topic here")),
             }
         }
         let mut store = self.reach("create_topic")?;
