@@ -264,6 +264,11 @@ impl Wanted {
         self.wanted.is_some()
     }
 
+    /// How many of those that are waited for have not come.
+    pub fn left(&self) -> usize {
+        self.wanted.iter().flat_map(HashMap::values).sum()
+    }
+
     /// How many are done and lie there still.
     pub fn done_and_there(&self) -> usize {
         self.done.values().sum()

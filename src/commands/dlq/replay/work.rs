@@ -69,31 +69,40 @@ impl Work<'_> {
         let planned: usize = passes.iter().map(Vec::len).sum();
         for positions in passes {
             let (source, mut wanted) = source_of(self.session, &self.dlq, positions);
-            let options = SubscribeOptions {
-                stop: Stop::Now,
-                in_flight: IN_HAND,
-                lease: LEASE,
-                grace: LEASE / 3,
-                ordered: false,
-            };
-            let subscription = self.session.broker.subscription(source, options).await?;
-            self.session.stop.begin();
-            let ended = self.pass(&*subscription, &mut wanted, receipts, &mut blocked).await;
-            receipts.flush().await?;
-            let both = wanted.done_and_there() as u64;
-            if both > 0 && !matches!(ended, Ok(Ended::Whole)) {
-                self.session.ui.warn(format_args!(
-                    "{} done and still in {}: the connection was lost before that could be acked, and the same \
-                     command does it again",
-                    many(both, "dead letter"),
-                    self.dlq
-                ));
-            }
-            // What was not settled is given back, whatever happened.
-            let closed = subscription.close().await;
-            match ended? {
-                Ended::Whole => closed?,
-                Ended::Stopped => return Ok(Ended::Stopped),
+            loop {
+                let before = wanted.left();
+                let options = SubscribeOptions {
+                    stop: Stop::Now,
+                    in_flight: IN_HAND,
+                    lease: LEASE,
+                    grace: LEASE / 3,
+                    ordered: false,
+                };
+                let subscription = self.session.broker.subscription(source.clone(), options).await?;
+                self.session.stop.begin();
+                let ended = self.pass(&*subscription, &mut wanted, receipts, &mut blocked).await;
+                receipts.flush().await?;
+                let both = wanted.done_and_there() as u64;
+                if both > 0 && !matches!(ended, Ok(Ended::Whole)) {
+                    self.session.ui.warn(format_args!(
+                        "{} done and still in {}: the connection was lost before that could be acked, and the same \
+                         command does it again",
+                        many(both, "dead letter"),
+                        self.dlq
+                    ));
+                }
+                // What was not settled is given back, whatever happened.
+                let closed = subscription.close().await;
+                match ended? {
+                    Ended::Whole => closed?,
+                    Ended::Stopped => return Ok(Ended::Stopped),
+                }
+                // What comes again after a lost connection counts for the end too, so that some may not have been
+                // reached.
+                let left = wanted.left();
+                if left == 0 || left == before {
+                    break;
+                }
             }
         }
         // What never came was settled between the plan and the first delivery, or is with somebody who is still there.
