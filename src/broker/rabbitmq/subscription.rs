@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use lapin::options::BasicAckOptions;
+use lapin::options::{BasicAckOptions, ConfirmSelectOptions};
 use tokio::sync::{mpsc, oneshot};
 
 use super::desk::{self, Desk};
@@ -216,7 +216,11 @@ impl Member {
         };
         let all = together.map(|tag| (tag, true)).into_iter().chain(each.into_iter().map(|tag| (tag, false)));
         let said = all.map(|(tag, multiple)| channel.basic_ack(tag, BasicAckOptions { multiple }));
-        if join_all(said).await.iter().any(lapin::Result::is_err) {
+        let mut lost = join_all(said).await.iter().any(lapin::Result::is_err);
+        // AMQP answers no ack. It answers this, which changes nothing here, and a channel does one thing after the other: so
+        // the acks before it have arrived.
+        lost = lost || channel.confirm_select(ConfirmSelectOptions::default()).await.is_err();
+        if lost {
             mine.iter().for_each(|(at, _)| answers[*at] = Err(lost_after(&answers[*at])));
         }
     }
